@@ -1,0 +1,1 @@
+"""A demo project on real data, made offline."""

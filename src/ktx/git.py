@@ -1,0 +1,1 @@
+"""The git program: the only caller of it."""

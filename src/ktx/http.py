@@ -1,0 +1,1 @@
+"""The one factory of HTTP clients."""

@@ -1,0 +1,1 @@
+"""The LLM runtime: text, extraction and tool loops by role, on any backend."""

@@ -1,0 +1,1 @@
+"""One file per backend: how to reach a model and how to speak to it."""

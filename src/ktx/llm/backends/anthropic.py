@@ -1,0 +1,1 @@
+"""The Messages API, reached through Anthropic, Vertex AI or a gateway."""

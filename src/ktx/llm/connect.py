@@ -1,0 +1,1 @@
+"""From `llm` of ktx.yaml to backends: the one dispatch."""

@@ -1,0 +1,1 @@
+"""A project folder: where its parts live, and its loaded configuration."""

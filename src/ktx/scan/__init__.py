@@ -1,0 +1,1 @@
+"""From a warehouse to its catalog, profiles, relationships and manifest."""

@@ -1,0 +1,1 @@
+"""One local index over everything an agent may look for."""

@@ -1,0 +1,1 @@
+"""The semantic layer: its YAML files, and the compiler from questions to SQL. Pure."""

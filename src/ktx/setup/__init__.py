@@ -1,0 +1,1 @@
+"""Writing a working `ktx.yaml`, asked or told."""

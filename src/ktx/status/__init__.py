@@ -1,0 +1,1 @@
+"""Checks of a project, and the verdict they add up to."""

@@ -1,0 +1,1 @@
+"""One `Warehouse` over one small `Driver` value per database."""

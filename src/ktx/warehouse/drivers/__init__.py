@@ -1,0 +1,1 @@
+"""One file per database: how to connect, what to ask its catalog, how to keep it read-only."""

@@ -1,0 +1,1 @@
+"""Wiki pages: their format, their references. Pure."""
