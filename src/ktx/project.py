@@ -1,1 +1,93 @@
-"""A project folder: where its parts live, and its loaded configuration."""
+"""A project folder: where its parts live, its loaded configuration, and the lock that writers take."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ktx.config import env
+from ktx.config.model import KtxConfig
+from ktx.errors import ConfigError, OutsideError
+from ktx.files import write_text
+from ktx.findings import Finding
+
+CONFIG_NAME = "ktx.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """An opened project. `findings` holds warnings about ktx.yaml; errors never get this far."""
+
+    root: Path
+    config: KtxConfig
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def config_file(self) -> Path:
+        """ktx.yaml itself."""
+        return self.root / CONFIG_NAME
+
+    @property
+    def semantic_dir(self) -> Path:
+        """Semantic sources, one folder per connection; committed."""
+        return self.root / "semantic-layer"
+
+    @property
+    def wiki_dir(self) -> Path:
+        """Wiki pages; committed."""
+        return self.root / "wiki"
+
+    @property
+    def state_dir(self) -> Path:
+        """Everything derived or local; never committed, deletable."""
+        return self.root / ".ktx"
+
+
+def find_project_dir(explicit: Path | None, cwd: Path) -> Path:
+    """Give the folder meant: the given one, else `KTX_PROJECT_DIR`, else the nearest with a ktx.yaml upwards, else `cwd`."""
+    named = explicit or (Path(value) if (value := env.get("KTX_PROJECT_DIR")) else None)
+    if named is not None:
+        return (cwd / named.expanduser()).resolve()
+    start = cwd.resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / CONFIG_NAME).is_file()), start)
+
+
+def ensure_state_dir(project: Project) -> Path:
+    """Give `.ktx/`, made if need be and always closed to git."""
+    write_text(project.state_dir / ".gitignore", "*\n!.gitignore\n")
+    return project.state_dir
+
+
+@contextmanager
+def project_lock(project: Project, *, timeout_s: float = 60.0) -> Generator[None]:
+    """Hold the project for writing, against other threads and processes; it is freed when a process dies.
+
+    Raises:
+        OutsideError: another writer kept it for longer than `timeout_s`.
+    """
+    path = ensure_state_dir(project) / "write.lock"
+    try:
+        with FileLock(path, timeout=timeout_s):
+            yield
+    except Timeout as error:
+        raise OutsideError(
+            f"Another ktx command has been writing to `{project.root}` for more than {timeout_s:g} s.",
+            hint="Wait for it to finish, or end it, then try again.",
+        ) from error
+
+
+def require_config_file(root: Path) -> Path:
+    """Give the path of ktx.yaml in `root`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = root / CONFIG_NAME
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no ktx project in `{root}`: `{CONFIG_NAME}` is missing.",
+            hint="Make one with `ktx admin init`, try `ktx demo`, or name another folder with --project-dir.",
+        )
+    return path

@@ -1,0 +1,1 @@
+"""From the file ktx.yaml to a checked value with findings."""
