@@ -6,7 +6,6 @@ the dialect of the warehouse. Every part knows its `place`, so that a problem po
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from ktx.catalog import Cardinality, ColumnKind
@@ -17,7 +16,6 @@ ColumnRole = Literal["default", "time"]
 WindowEdge = Literal["min", "max"]
 
 NOWHERE = Place()
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class Column:
     visibility: Visibility = "public"
     expr: str | None = None
     natural_granularity: str | None = None
-    descriptions: Mapping[str, str] = _NOTHING
+    descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
     enum_values: tuple[str, ...] = ()
     place: Place = NOWHERE
 
@@ -121,7 +119,7 @@ class Source:
     segments: tuple[Segment, ...] = ()
     joins: tuple[Join, ...] = ()
     default_time_dimension: str | None = None
-    descriptions: Mapping[str, str] = _NOTHING
+    descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
     place: Place = NOWHERE
 
     def column(self, name: str) -> Column | None:
