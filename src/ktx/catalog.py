@@ -13,7 +13,10 @@ RelationshipOrigin = Literal["formal", "inferred", "manual"]
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class TableRef:
-    """The full identity of a table. A part that the database does not have, or that is its default, is None.
+    """The full identity of a table. A part that the database does not have is None.
+
+    A database with schemas always gives the schema, its default one too; `catalog` is given only where one connection
+    sees several.
 
     >>> str(TableRef(schema="sales", name="orders"))
     'sales.orders'

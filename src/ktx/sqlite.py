@@ -4,13 +4,30 @@ This module is the only importer of `sqlite3`; the SQLite warehouse driver reach
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Connection = sqlite3.Connection
 Error = sqlite3.Error
 OperationalError = sqlite3.OperationalError
 DatabaseError = sqlite3.DatabaseError
+
+_READING = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+)
+_DESCRIBING = frozenset(
+    {
+        "data_version",
+        "foreign_key_list",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "table_info",
+        "table_list",
+        "table_xinfo",
+    }
+)
+_STEPS_BETWEEN_CHECKS = 2_000
 
 
 def open_state(path: Path, *, migrations: Sequence[str], timeout_s: float = 30.0) -> Connection:
@@ -33,6 +50,59 @@ def open_state(path: Path, *, migrations: Sequence[str], timeout_s: float = 30.0
         connection.close()
         raise
     return connection
+
+
+def open_read_only(path: Path, *, timeout_s: float = 5.0) -> Connection:
+    """Open somebody else's database so that no statement can write, attach, or change a setting.
+
+    Two locks: the file is opened in mode `ro`, and SQLite asks an allow-list before it compiles a statement: reading,
+    functions (except loading extensions), and the pragmas that describe tables. `mode=ro` alone would still let ATTACH
+    create another file.
+
+    Raises:
+        sqlite3.OperationalError: there is no such file, or it cannot be opened.
+    """
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(
+        address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
+    )
+    connection.text_factory = _lenient_text
+    connection.set_authorizer(_allow_reading)
+    return connection
+
+
+def stop_when(connection: Connection, is_over: Callable[[], bool]) -> None:
+    """Interrupt the running statement as soon as `is_over` says so; it is asked every few microseconds of work."""
+    connection.set_progress_handler(is_over, _STEPS_BETWEEN_CHECKS)
+
+
+def is_interrupt(error: Error) -> bool:
+    """Tell whether a statement ended because it was interrupted."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+
+
+def is_lock(error: Error) -> bool:
+    """Tell whether another program holds the database."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _allow_reading(
+    action: int, first: str | None, second: str | None, database: str | None, trigger: str | None
+) -> int:
+    del database, trigger
+    if action == sqlite3.SQLITE_FUNCTION and second == "load_extension":
+        return sqlite3.SQLITE_DENY
+    if action in _READING or (action == sqlite3.SQLITE_PRAGMA and first in _DESCRIBING):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":
+        return (
+            sqlite3.SQLITE_OK
+        )  # how SQLite announces a virtual table on first use; the schema itself stays read-only
+    return sqlite3.SQLITE_DENY
+
+
+def _lenient_text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
 
 
 def _migrate(connection: Connection, migrations: Sequence[str]) -> None:

@@ -1,0 +1,41 @@
+"""Names as quoted sqlglot identifiers, so that reserved words, blanks and letter case need no thought elsewhere."""
+
+from collections.abc import Iterable
+
+from sqlglot import exp
+
+from ktx.catalog import TableRef
+
+
+def table_expression(ref: TableRef, *, alias: str | None = None) -> exp.Table:
+    """Give the table of a reference, every part quoted.
+
+    >>> table_expression(TableRef(schema="Sales", name="order")).sql("postgres")
+    '"Sales"."order"'
+    """
+    table = exp.Table(
+        this=_identifier(ref.name),
+        db=_identifier(ref.schema) if ref.schema else None,
+        catalog=_identifier(ref.catalog) if ref.catalog else None,
+    )
+    if alias:
+        table.set("alias", exp.TableAlias(this=_identifier(alias)))
+    return table
+
+
+def column_expression(name: str, *, table: str | None = None) -> exp.Column:
+    """Give the column of exactly that name, quoted.
+
+    >>> column_expression("group", table="t").sql("mysql")
+    '`t`.`group`'
+    """
+    return exp.Column(this=_identifier(name), table=_identifier(table) if table else None)
+
+
+def column_expressions(names: Iterable[str], *, table: str | None = None) -> list[exp.Column]:
+    """Give several columns of one table."""
+    return [column_expression(name, table=table) for name in names]
+
+
+def _identifier(name: str) -> exp.Identifier:
+    return exp.to_identifier(name, quoted=True)

@@ -1,0 +1,119 @@
+"""Questions about keys that the data must answer: how many distinct ones, and how many of a child's a parent has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlglot import exp
+
+from ktx.catalog import TableRef
+from ktx.errors import UsageError
+from ktx.warehouse.identify import column_expression, table_expression
+from ktx.warehouse.rows import Rows
+
+
+class Run(Protocol):
+    """Run one of our own trees."""
+
+    def __call__(self, tree: exp.Query) -> Rows:
+        """Give its rows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class InclusionCheck:
+    """A possible reference: do the child's keys occur in the parent? Columns pair up by position.
+
+    `limit` bounds the distinct child keys that are looked up. `as_text` compares the values as text, for two columns
+    of different types.
+    """
+
+    child: TableRef
+    child_columns: tuple[str, ...]
+    parent: TableRef
+    parent_columns: tuple[str, ...]
+    limit: int | None = None
+    as_text: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse column lists that do not pair up."""
+        if not self.child_columns or len(self.child_columns) != len(self.parent_columns):
+            message = f"{len(self.child_columns)} child columns do not pair with {len(self.parent_columns)} parent columns"
+            raise UsageError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inclusion:
+    """How many distinct, wholly non-null child keys were looked up, and how many of them the parent has."""
+
+    child_keys: int
+    matched_keys: int
+
+
+def count_distinct(table: TableRef, columns: Sequence[str], *, limit: int | None, run: Run) -> int:
+    """Count distinct combinations of non-null values, over at most `limit` rows when given."""
+    rows: exp.Select = _non_null(table, columns, [column_expression(name) for name in columns])
+    if limit is not None:
+        rows = exp.select(exp.Star()).from_(rows.limit(limit).subquery("bounded"))
+    distinct = rows.distinct()
+    counted = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(distinct.subquery("keys"))
+    return _integer(run(counted).rows[0][0])
+
+
+def inclusions(checks: Sequence[InclusionCheck], *, run: Run, text_type: str) -> tuple[Inclusion, ...]:
+    """Answer all checks in one query, in their order."""
+    if not checks:
+        return ()
+    parts = [_inclusion_query(number, check, text_type=text_type) for number, check in enumerate(checks)]
+    tree: exp.Query = parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False, copy=False)
+    found = {_integer(row[0]): row for row in run(tree).rows}
+    return tuple(
+        Inclusion(child_keys=_integer(found[number][1]), matched_keys=_integer(found[number][2]))
+        for number in range(len(checks))
+    )
+
+
+def _inclusion_query(number: int, check: InclusionCheck, *, text_type: str) -> exp.Select:
+    child = _distinct_keys(check.child, check.child_columns, as_type=text_type if check.as_text else None)
+    parent = _distinct_keys(check.parent, check.parent_columns, as_type=text_type if check.as_text else None)
+    if check.limit is not None:
+        child = child.limit(check.limit)
+    width = range(len(check.child_columns))
+    on = exp.and_(
+        *(exp.EQ(this=_key_column("c", index), expression=_key_column("p", index)) for index in width),
+        copy=False,
+    )
+    return (
+        exp.select(
+            exp.alias_(exp.Literal.number(number), "check_number"),
+            exp.alias_(exp.Count(this=exp.Star()), "child_keys"),
+            exp.alias_(exp.Count(this=_key_column("p", 0)), "matched_keys"),
+        )
+        .from_(child.subquery("c"))
+        .join(parent.subquery("p"), on=on, join_type="left")
+    )
+
+
+def _distinct_keys(table: TableRef, columns: Sequence[str], *, as_type: str | None) -> exp.Select:
+    selected: list[exp.Expr] = []
+    for index, name in enumerate(columns):
+        column: exp.Expr = column_expression(name)
+        if as_type is not None:
+            column = exp.cast(column, as_type)
+        selected.append(exp.alias_(column, f"k{index}"))
+    return _non_null(table, columns, selected).distinct()
+
+
+def _non_null(table: TableRef, columns: Sequence[str], selected: Sequence[exp.Expr]) -> exp.Select:
+    tree = exp.select(*selected).from_(table_expression(table))
+    for name in columns:
+        tree = tree.where(exp.not_(exp.Is(this=column_expression(name), expression=exp.Null())))
+    return tree
+
+
+def _key_column(table: str, index: int) -> exp.Column:
+    return exp.column(f"k{index}", table=table)
+
+
+def _integer(value: object) -> int:
+    return int(str(value))

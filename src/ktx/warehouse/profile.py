@@ -1,0 +1,206 @@
+"""Look at a table's data once: how many rows, nulls and distinct values, how long, from where to where.
+
+One query reads the table, or a bounded sample of it, and aggregates every column; one more counts the values of text
+columns that have few. Both are trees for the driver's dialect.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time
+from decimal import Decimal
+
+from sqlglot import exp
+
+from ktx.catalog import Column, ColumnProfile, Table, TableProfile
+from ktx.warehouse.driver import Driver
+from ktx.warehouse.identify import column_expression, table_expression
+from ktx.warehouse.keys import Run
+from ktx.warehouse.kinds import is_binary, is_plain_text
+
+_SAMPLE = "sampled_rows"
+_MAX_VALUES = 100
+"""A text column with more distinct values than this has no value list."""
+_MAX_VALUE_LENGTH = 200
+_PER_COLUMN = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """Rows seen and, per column in order, its profile without top values."""
+
+    rows: int
+    columns: tuple[ColumnProfile, ...]
+
+
+def profile_table(table: Table, *, sample_rows: int, driver: Driver, run: Run) -> TableProfile:
+    """Profile all rows, or a sample when the table has more than `sample_rows`.
+
+    Whether there are more is seen from the sample itself, which asks for one row beyond the bound; estimates are only
+    trusted for the size of a table that is larger.
+    """
+    width = max(1, driver.max_select_columns // _PER_COLUMN)
+    rows, profiles = 0, list[ColumnProfile]()
+    for start in range(0, max(1, len(table.columns)), width):
+        part = table.columns[start : start + width]
+        measured = _measure(table, part, sample_rows=sample_rows, driver=driver, run=run)
+        rows = max(rows, measured.rows)
+        profiles.extend(measured.columns)
+    columns = _with_top_values(table, profiles, sample_rows=sample_rows, driver=driver, run=run)
+    return TableProfile(
+        ref=table.ref,
+        row_count=_row_count(table, rows, sample_rows=sample_rows, run=run),
+        profiled_rows=rows,
+        columns=columns,
+    )
+
+
+def _row_count(table: Table, seen: int, *, sample_rows: int, run: Run) -> int:
+    estimate = table.row_count
+    is_whole = seen <= sample_rows and (estimate is None or estimate <= seen)
+    if is_whole and table.kind != "external":
+        return seen
+    if estimate is not None and seen > sample_rows and estimate > seen:
+        return estimate
+    counted = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(table_expression(table.ref))
+    return _integer(run(counted).rows[0][0])
+
+
+def _measure(
+    table: Table, columns: Sequence[Column], *, sample_rows: int, driver: Driver, run: Run
+) -> _Measured:
+    selected: list[exp.Expr] = [exp.alias_(exp.Count(this=exp.Star()), "n")]
+    for index, column in enumerate(columns):
+        selected.extend(exp.alias_(tree, f"{name}{index}") for name, tree in _aggregates(column, driver))
+    tree = exp.select(*selected).from_(exp.to_table(_SAMPLE))
+    found = run(_over_sample(tree, table, columns, sample_rows=sample_rows, driver=driver))
+    values = dict(zip((column.name for column in found.columns), found.rows[0], strict=True))
+    rows = _integer(values["n"])
+    return _Measured(
+        rows=rows,
+        columns=tuple(_profile(column, index, values, rows) for index, column in enumerate(columns)),
+    )
+
+
+def _aggregates(column: Column, driver: Driver) -> Iterator[tuple[str, exp.Expr]]:
+    plain = column_expression(column.name)
+    yield "filled", exp.Count(this=plain)
+    if is_binary(column.native_type):
+        return
+    value = _comparable(column, driver)
+    yield "distinct", exp.Count(this=exp.Distinct(expressions=[value]))
+    if column.kind in {"number", "time"}:
+        yield "low", exp.Min(this=value.copy())
+        yield "high", exp.Max(this=value.copy())
+    elif column.kind == "string":
+        length = exp.Length(this=value.copy())
+        yield "shortest", exp.Min(this=length)
+        yield "longest", exp.Max(this=length.copy())
+        yield "low", exp.Min(this=_shortened(value))
+        yield "high", exp.Max(this=_shortened(value))
+
+
+def _comparable(column: Column, driver: Driver) -> exp.Expr:
+    """Give the column, as text where its own type may have no order or no equality (JSON, arrays, structs)."""
+    plain = column_expression(column.name)
+    if column.kind != "string" or is_plain_text(column.native_type):
+        return plain
+    return exp.cast(plain, driver.text_type)
+
+
+def _shortened(value: exp.Expr) -> exp.Expr:
+    return exp.Substring(
+        this=value.copy(), start=exp.Literal.number(1), length=exp.Literal.number(_MAX_VALUE_LENGTH)
+    )
+
+
+def _profile(column: Column, index: int, values: dict[str, object], rows: int) -> ColumnProfile:
+    filled = _integer(values[f"filled{index}"])
+    return ColumnProfile(
+        name=column.name,
+        null_count=rows - filled,
+        distinct_count=_integer(values.get(f"distinct{index}", filled)),
+        min_length=_optional_integer(values.get(f"shortest{index}")),
+        max_length=_optional_integer(values.get(f"longest{index}")),
+        min_value=render_value(values.get(f"low{index}")),
+        max_value=render_value(values.get(f"high{index}")),
+    )
+
+
+def _with_top_values(
+    table: Table, profiles: Sequence[ColumnProfile], *, sample_rows: int, driver: Driver, run: Run
+) -> tuple[ColumnProfile, ...]:
+    wanted = [
+        (index, column)
+        for index, (column, profile) in enumerate(zip(table.columns, profiles, strict=True))
+        if column.kind == "string" and 0 < profile.distinct_count <= _MAX_VALUES and _is_short(profile)
+    ]
+    if not wanted:
+        return tuple(profiles)
+    parts = [_value_counts(index, column, driver) for index, column in wanted]
+    tree: exp.Query = parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False, copy=False)
+    chosen = [column for _, column in wanted]
+    found = run(_over_sample(tree, table, chosen, sample_rows=sample_rows, driver=driver))
+    counts: dict[int, list[tuple[str, int]]] = {}
+    for number, value, count in found.rows:
+        counts.setdefault(_integer(number), []).append((str(value), _integer(count)))
+    return tuple(
+        replace(profile, top_values=_most_frequent(counts[index])) if index in counts else profile
+        for index, profile in enumerate(profiles)
+    )
+
+
+def _is_short(profile: ColumnProfile) -> bool:
+    return profile.max_length is not None and profile.max_length <= _MAX_VALUE_LENGTH
+
+
+def _most_frequent(counts: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(counts, key=lambda pair: (-pair[1], pair[0]))[:_MAX_VALUES])
+
+
+def _value_counts(index: int, column: Column, driver: Driver) -> exp.Select:
+    value = _comparable(column, driver)
+    return (
+        exp.select(
+            exp.alias_(exp.Literal.number(index), "column_number"),
+            exp.alias_(value, "found_value"),
+            exp.alias_(exp.Count(this=exp.Star()), "n"),
+        )
+        .from_(exp.to_table(_SAMPLE))
+        .where(exp.not_(exp.Is(this=column_expression(column.name), expression=exp.Null())))
+        .group_by(value.copy())
+    )
+
+
+def _over_sample(
+    tree: exp.Query, table: Table, columns: Sequence[Column], *, sample_rows: int, driver: Driver
+) -> exp.Query:
+    selected: list[exp.Expr] = [column_expression(column.name) for column in columns]
+    sample = driver.sample(
+        table_expression(table.ref), selected or [exp.Star()], sample_rows + 1, table.row_count
+    )
+    return tree.with_(_SAMPLE, as_=sample, copy=False)
+
+
+def render_value(value: object) -> str | None:
+    """Render a value of a row as short text that reads the same on every run and database.
+
+    >>> render_value(Decimal("2.50")), render_value(datetime(2024, 1, 2, 3, 4))
+    ('2.50', '2024-01-02T03:04:00')
+    """
+    match value:
+        case None:
+            return None
+        case Decimal():
+            return format(value, "f")
+        case datetime() | date() | time():
+            return value.isoformat()
+        case _:
+            return str(value)[:_MAX_VALUE_LENGTH]
+
+
+def _integer(value: object) -> int:
+    return int(str(value))
+
+
+def _optional_integer(value: object) -> int | None:
+    return None if value is None else _integer(value)

@@ -1,0 +1,179 @@
+"""One open connection to a database: guarded queries, the catalog, profiles and key checks, whatever the database is."""
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+
+from sqlglot import exp
+
+from ktx.catalog import Catalog, Table, TableProfile, TableRef
+from ktx.errors import WarehouseError
+from ktx.warehouse import introspect, keys, profile
+from ktx.warehouse.driver import Capabilities, Driver, Session
+from ktx.warehouse.guard import prepare_query
+from ktx.warehouse.identify import table_expression
+from ktx.warehouse.keys import Inclusion, InclusionCheck
+from ktx.warehouse.rows import Rows
+
+
+class Warehouse:
+    """A database that can be asked and not changed.
+
+    Safe to use from several threads: each statement takes a session of its own, of at most `max_connections`.
+    Use it as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        connection_id: str,
+        driver: Driver,
+        *,
+        scope: introspect.Scope | None = None,
+        timeout_s: float = 30.0,
+        max_connections: int = 4,
+    ) -> None:
+        self.connection_id = connection_id
+        self._driver = driver
+        self._scope = scope or introspect.Scope()
+        self._timeout_s = timeout_s
+        self._slots = threading.BoundedSemaphore(max_connections)
+        self._lock = threading.Lock()
+        self._idle: list[Session] = []
+        self._busy: set[Session] = set()
+        self._is_closed = False
+
+    @property
+    def dialect(self) -> str:
+        """The name that sqlglot has for the database's SQL."""
+        return self._driver.dialect
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this database can be asked."""
+        return self._driver.capabilities
+
+    def test(self) -> None:
+        """Open a session and run the smallest query.
+
+        Raises:
+            WarehouseError: the database cannot be reached or refuses the credentials.
+        """
+        self.run(exp.select(exp.alias_(exp.Literal.number(1), "one")))
+
+    def query(self, sql: str, *, max_rows: int = 1000, timeout_s: float | None = None) -> Rows:
+        """Run SQL that somebody wrote: one read-only statement, at most `max_rows` rows.
+
+        Raises:
+            QueryError: the statement is refused by the guard or rejected by the database.
+            WarehouseError: the time limit passed, or the database went away.
+        """
+        prepared = prepare_query(sql, dialect=self.dialect, max_rows=max_rows)
+        return self._execute(prepared, max_rows=max_rows, timeout_s=timeout_s)
+
+    def run(self, tree: exp.Query, *, max_rows: int | None = None, timeout_s: float | None = None) -> Rows:
+        """Run a tree that ktx built, in the same read-only session. Without `max_rows`, every row is fetched."""
+        if max_rows is not None and tree.args.get("limit") is None:
+            tree = tree.limit(max_rows + 1, copy=True)
+        return self._execute(self._render(tree), max_rows=max_rows, timeout_s=timeout_s)
+
+    def read_catalog(self) -> Catalog:
+        """Describe every table in scope in a fixed number of queries; what cannot be read is in `gaps`."""
+        return introspect.read_catalog(
+            self.connection_id,
+            self.dialect,
+            self._driver.catalog,
+            run=lambda sql: self._execute(sql, max_rows=None, timeout_s=None),
+            scope=self._scope,
+            capabilities=self.capabilities,
+        )
+
+    def sample_rows(self, table: Table | TableRef, limit: int) -> Rows:
+        """Give up to `limit` rows of a table, by the driver's way of sampling."""
+        ref = table.ref if isinstance(table, Table) else table
+        estimate = table.row_count if isinstance(table, Table) else None
+        tree = self._driver.sample(table_expression(ref), [exp.Star()], limit, estimate)
+        return self._execute(self._render(tree), max_rows=limit, timeout_s=None)
+
+    def profile_table(self, table: Table, *, sample_rows: int = 10_000) -> TableProfile:
+        """Profile a table's columns over all rows, or over a sample when there are more than `sample_rows`."""
+        return profile.profile_table(table, sample_rows=sample_rows, driver=self._driver, run=self.run)
+
+    def count_distinct(self, table: TableRef, columns: Sequence[str], *, limit: int | None = None) -> int:
+        """Count distinct combinations of non-null values, over at most `limit` rows when given."""
+        return keys.count_distinct(table, columns, limit=limit, run=self.run)
+
+    def inclusion(self, check: InclusionCheck) -> Inclusion:
+        """Count the distinct child keys, and those of them that the parent has."""
+        return self.inclusions([check])[0]
+
+    def inclusions(self, checks: Sequence[InclusionCheck]) -> tuple[Inclusion, ...]:
+        """Answer several inclusion checks in one query, in their order."""
+        return keys.inclusions(checks, run=self.run, text_type=self._driver.text_type)
+
+    def cancel(self) -> None:
+        """Stop every running statement, from any thread; those waiting for it get a `WarehouseError`."""
+        with self._lock:
+            running = list(self._busy)
+        for session in running:
+            session.cancel()
+
+    def close(self) -> None:
+        """Close all sessions; running statements are cancelled first."""
+        self.cancel()
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+    def __enter__(self) -> "Warehouse":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _render(self, tree: exp.Query) -> str:
+        return tree.sql(dialect=self.dialect, comments=False)
+
+    def _execute(self, sql: str, *, max_rows: int | None, timeout_s: float | None) -> Rows:
+        with self._session() as session:
+            return session.execute(sql, max_rows=max_rows, timeout_s=timeout_s or self._timeout_s)
+
+    @contextmanager
+    def _session(self) -> Generator[Session]:
+        with self._slots:
+            session = self._take()
+            try:
+                yield session
+            except WarehouseError:
+                self._give_back(session, is_usable=False)
+                raise
+            except BaseException:
+                self._give_back(session, is_usable=True)
+                raise
+            self._give_back(session, is_usable=True)
+
+    def _take(self) -> Session:
+        with self._lock:
+            if self._is_closed:
+                raise WarehouseError(f"The connection `{self.connection_id}` is closed.")
+            session = self._idle.pop() if self._idle else None
+            if session is not None:
+                self._busy.add(session)
+                return session
+        session = self._driver.open_session()
+        with self._lock:
+            self._busy.add(session)
+        return session
+
+    def _give_back(self, session: Session, *, is_usable: bool) -> None:
+        with self._lock:
+            self._busy.discard(session)
+            keep = is_usable and not self._is_closed
+            if keep:
+                self._idle.append(session)
+        if not keep:
+            session.close()
