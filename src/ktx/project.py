@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ktx.config import env
+from ktx.config.load import load_config
 from ktx.config.model import KtxConfig
 from ktx.errors import ConfigError, OutsideError
 from ktx.files import write_text
@@ -52,6 +53,16 @@ def find_project_dir(explicit: Path | None, cwd: Path) -> Path:
         return (cwd / named.expanduser()).resolve()
     start = cwd.resolve()
     return next((folder for folder in (start, *start.parents) if (folder / CONFIG_NAME).is_file()), start)
+
+
+def open_project(root: Path) -> Project:
+    """Open the project in `root`.
+
+    Raises:
+        ConfigError: there is no ktx.yaml, or it has errors; its findings are attached.
+    """
+    loaded = load_config(require_config_file(root))
+    return Project(root=root, config=loaded.config, findings=loaded.findings)
 
 
 def ensure_state_dir(project: Project) -> Path:

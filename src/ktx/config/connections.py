@@ -5,7 +5,7 @@ Whatever may hold a secret stays text as written (`env:NAME`, `file:path` or a p
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import Field, PositiveInt
 
@@ -353,7 +353,7 @@ class LookerConnection(Block):
 
     driver: Literal["looker"]
     base_url: str = Field(description="Address of the instance.")
-    client_id: SecretText = Field(description="API client id.")
+    client_id: str = Field(description="API client id.")
     client_secret: SecretText = Field(
         validation_alias=keys("client_secret", "client_secret_ref"), description="API client secret."
     )
@@ -433,6 +433,13 @@ SourceConnection: TypeAlias = (
     | NotionConnection
 )
 Connection: TypeAlias = Annotated[WarehouseConnection | SourceConnection, Field(discriminator="driver")]
+
+DRIVERS: tuple[str, ...] = tuple(
+    name
+    for block in (*get_args(WarehouseConnection), *get_args(SourceConnection))
+    for name in get_args(block.model_fields["driver"].annotation)
+)
+"""Every value of `driver`, warehouses first."""
 
 
 def is_warehouse(connection: Connection) -> bool:

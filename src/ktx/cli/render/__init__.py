@@ -1,0 +1,1 @@
+"""Drawing answers on stdout and narration on stderr."""

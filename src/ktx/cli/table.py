@@ -1,0 +1,31 @@
+"""The commands: one row each, with its place in the help. A command's module is imported when it is called.
+
+To add a command, write `ktx/cli/commands/<name>.py` with a click command or group, and one row here. This module imports
+nothing, so that the help costs nothing.
+"""
+
+Row = tuple[str, str, str]
+"""Module, attribute in it, one line of help."""
+
+START: dict[str, Row] = {}
+CONTEXT: dict[str, Row] = {}
+ASK: dict[str, Row] = {}
+SERVE: dict[str, Row] = {}
+MODELS: dict[str, Row] = {}
+MORE: dict[str, Row] = {
+    "completion": (
+        "ktx.cli.commands.completion",
+        "completion",
+        "print a completion script for bash, zsh or fish",
+    ),
+}
+
+SECTIONS: dict[str, dict[str, Row]] = {
+    "Start": START,
+    "Build context": CONTEXT,
+    "Ask": ASK,
+    "Serve": SERVE,
+    "Language models": MODELS,
+    "More": MORE,
+}
+COMMANDS: dict[str, Row] = {name: row for section in SECTIONS.values() for name, row in section.items()}
