@@ -136,8 +136,8 @@ class Source:
 
     @property
     def description(self) -> str | None:
-        """The description that counts: a person's, else a model's, else dbt's, else the database's, else any."""
-        for key in ("user", "ai", "dbt", "db"):
+        """The description that counts: a person's, else dbt's, else a model's, else the database's, else any."""
+        for key in ("user", "dbt", "ai", "db"):
             if text := self.descriptions.get(key):
                 return text
         return next((text for text in self.descriptions.values() if text), None)
@@ -147,9 +147,11 @@ class Source:
 class Layer:
     """All sources of one connection, composed and ready to be asked; two layers are equal only when they are one.
 
-    `sources` may build its values when they are first read. `findings` are what loading had to say.
+    `sources` may build its values when they are first read. `findings` are what loading had to say. `broken` holds the
+    names whose files could not be used, each with the reasons: a question about one is refused with them.
     """
 
     connection_id: str
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
     findings: tuple[Finding, ...] = ()
+    broken: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict[str, tuple[Finding, ...]])

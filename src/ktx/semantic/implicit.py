@@ -1,0 +1,206 @@
+"""Measures that every scanned table has without anyone writing them: its rows, and sums and averages of what adds up.
+
+They are derived when a manifest table becomes a source, and never stored. A declared measure of the same name wins.
+Whether a number adds up is judged by its column's name; when in doubt there is no implicit measure, since a person can
+declare one in a line, while a sum of postal codes looks like an answer.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlglot import exp, parse_one
+from sqlglot.errors import SqlglotError
+from sqlglot.tokens import Tokenizer
+
+from ktx.catalog import ColumnKind
+from ktx.names import words
+
+Additivity = Literal["sum", "average", "neither"]
+
+ROW_COUNT = "row_count"
+_IDENTIFYING = frozenset(
+    [
+        "id",
+        "ids",
+        "key",
+        "pk",
+        "fk",
+        "code",
+        "codes",
+        "no",
+        "nr",
+        "num",
+        "number",
+        "uuid",
+        "guid",
+        "hash",
+        "zip",
+        "zipcode",
+        "postal",
+        "postcode",
+        "phone",
+        "fax",
+        "ean",
+        "isbn",
+        "sku",
+        "lat",
+        "latitude",
+        "lon",
+        "lng",
+        "longitude",
+        "x",
+        "y",
+        "z",
+        "year",
+        "yr",
+        "quarter",
+        "qtr",
+        "month",
+        "week",
+        "day",
+        "dow",
+        "doy",
+        "hour",
+        "minute",
+        "second",
+        "date",
+        "time",
+        "epoch",
+        "timestamp",
+        "rank",
+        "position",
+        "version",
+        "flag",
+        "type",
+        "kind",
+        "status",
+        "category",
+        "class",
+        "dir",
+        "direction",
+    ]
+)
+"""A last word that says: this number names or places something."""
+_INTENSIVE = frozenset(
+    [
+        "rate",
+        "rates",
+        "ratio",
+        "percent",
+        "percentage",
+        "pct",
+        "share",
+        "score",
+        "rating",
+        "age",
+        "avg",
+        "average",
+        "mean",
+        "median",
+        "min",
+        "max",
+        "minimum",
+        "maximum",
+        "stddev",
+        "variance",
+        "index",
+        "temp",
+        "temperature",
+        "humid",
+        "humidity",
+        "dewp",
+        "pressure",
+        "speed",
+        "visib",
+        "density",
+        "level",
+        "balance",
+        "stock",
+        "inventory",
+        "capacity",
+        "probability",
+        "confidence",
+        "factor",
+        "multiplier",
+        "per",
+    ]
+)
+"""A word anywhere in the name that says: this number has an average, but no total."""
+_DURATIONS = frozenset(
+    {"air", "run", "lead", "wait", "elapsed", "processing", "response", "cycle", "idle", "duration"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImplicitMeasure:
+    """A derived measure: its name, its expression over bare column names, and a sentence for people."""
+
+    name: str
+    expr: str
+    description: str
+
+
+def implicit_measures(
+    columns: Sequence[tuple[str, ColumnKind | None]], *, keys: Collection[str], taken: Collection[str]
+) -> tuple[ImplicitMeasure, ...]:
+    """Give the implicit measures of a table.
+
+    `keys` are columns of the primary key or of a join, on either side; `taken` are names that people gave to measures.
+
+    >>> [m.name for m in implicit_measures([("id", "number"), ("amount", "number"), ("tax_rate", "number")],
+    ...                                    keys={"id"}, taken={"avg_amount"})]
+    ['row_count', 'sum_amount', 'avg_tax_rate']
+    """
+    found = [ImplicitMeasure(name=ROW_COUNT, expr="count(*)", description="Number of rows.")]
+    for name, kind in columns:
+        if kind != "number" or name in keys or not _is_plain(name):
+            continue
+        how = additivity(name)
+        if how == "sum":
+            found.append(
+                ImplicitMeasure(name=f"sum_{name}", expr=f"sum({name})", description=f"Sum of `{name}`.")
+            )
+        if how != "neither":
+            found.append(
+                ImplicitMeasure(name=f"avg_{name}", expr=f"avg({name})", description=f"Average of `{name}`.")
+            )
+    used = set(taken)
+    result: list[ImplicitMeasure] = []
+    for measure in found:
+        if measure.name not in used:
+            used.add(measure.name)
+            result.append(measure)
+    return tuple(result)
+
+
+def additivity(column: str) -> Additivity:
+    """Judge from its name whether a numeric column may be summed, only averaged, or neither.
+
+    >>> [additivity(name) for name in ("amount", "air_time", "dep_time", "unitPrice", "conversion_rate", "zip")]
+    ['sum', 'sum', 'neither', 'average', 'average', 'neither']
+    """
+    parts = words(column)
+    if not parts:
+        return "neither"
+    last = next((part for part in reversed(parts) if not part.isdigit()), parts[-1])
+    if last == "time" and _DURATIONS.intersection(parts):
+        return "sum"
+    if last in _IDENTIFYING:
+        return "neither"
+    if _INTENSIVE.intersection(parts) or ("unit" in parts and last in {"price", "cost"}):
+        return "average"
+    return "sum"
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether the name can stand in an expression without quotes, on every engine's parser."""
+    if not (name.isascii() and name.isidentifier()):
+        return False
+    if name.upper() not in Tokenizer.KEYWORDS:
+        return True
+    try:
+        tree = parse_one(f"sum({name})")
+    except SqlglotError:
+        return False
+    return isinstance(tree, exp.Sum) and isinstance(tree.this, exp.Column)
