@@ -147,7 +147,8 @@ class Evidence:
 class Relationship:
     """A reference from one table's columns to another's, with the reasons for believing it.
 
-    `cardinality` is seen from `source`; `score` runs from 0 to 1 and is 1 for declared keys.
+    `cardinality` is seen from `source`; `score` runs from 0 to 1 and is 1 for declared keys. `condition` is set for a
+    polymorphic reference: only rows whose named column of `source` has that value refer to `target`.
     """
 
     source: TableRef
@@ -159,3 +160,4 @@ class Relationship:
     decision: Decision = "accepted"
     score: float = 1.0
     evidence: tuple[Evidence, ...] = ()
+    condition: tuple[str, str] | None = None

@@ -1,0 +1,1 @@
+"""Keys and references found without declared constraints: names, types, values, and one documented score."""

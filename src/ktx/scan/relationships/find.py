@@ -1,0 +1,433 @@
+"""Finding the keys and relationships of a catalog: names propose, data disposes, one score decides, a budget bounds it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ktx.catalog import Catalog, Evidence, Relationship, TableProfile, TableRef
+from ktx.scan.relationships.candidates import Candidate, name_candidates
+from ktx.scan.relationships.composite import composite_candidates
+from ktx.scan.relationships.families import family
+from ktx.scan.relationships.keys import Key, Keys, find_keys, is_unique
+from ktx.scan.relationships.naming import Naming, read_names
+from ktx.scan.relationships.polymorphic import polymorphic_candidates
+from ktx.scan.relationships.probe import Answer, Budget, Probe, Question
+from ktx.scan.relationships.score import Thresholds, decide, score, surprise, surprise_bits
+from ktx.scan.relationships.values import value_candidates
+
+_PER_QUERY = 12
+_NEAR = 0.015
+_GUESSED_KEY = 0.97
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How relationships are sought. `budget` counts queries; None is no limit."""
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    max_candidates_per_column: int = 25
+    budget: int | None = None
+    is_validation_required: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found: keys, relationships (accepted, for review, and those that data refuted), and what was not asked."""
+
+    keys: Keys
+    relationships: tuple[Relationship, ...]
+    unasked: tuple[str, ...] = ()
+    queries: int = 0
+
+    def decided(self, decision: str) -> tuple[Relationship, ...]:
+        """Give the relationships of one decision."""
+        return tuple(one for one in self.relationships if one.decision == decision)
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """What one search knows and has learned so far."""
+
+    catalog: Catalog
+    profiles: Mapping[TableRef, TableProfile]
+    naming: Naming
+    keys: Keys
+    settings: Settings
+    probe: Probe | None
+    budget: Budget
+    found: list[Relationship] = field(default_factory=list[Relationship])
+    solved: set[tuple[TableRef, str]] = field(default_factory=set[tuple[TableRef, str]])
+    proven: dict[tuple[TableRef, tuple[str, ...]], bool] = field(
+        default_factory=dict[tuple[TableRef, tuple[str, ...]], bool]
+    )
+
+
+def find_relationships(
+    catalog: Catalog,
+    profiles: Mapping[TableRef, TableProfile],
+    *,
+    settings: Settings,
+    probe: Probe | None = None,
+    decided: Sequence[Relationship] = (),
+) -> Found:
+    """Find keys and relationships; declared foreign keys and a person's decisions (`decided`) stand as they are.
+
+    Without a `probe` only names and types speak. The result's order depends on the catalog alone.
+    """
+    budget = Budget(limit=settings.budget)
+    naming = read_names(catalog)
+    keys = find_keys(catalog, profiles, naming, probe=probe, budget=budget)
+    search = _Search(
+        catalog=catalog,
+        profiles=profiles,
+        naming=naming,
+        keys=keys,
+        settings=settings,
+        probe=probe,
+        budget=budget,
+    )
+    _keep_decided(search, decided)
+    _keep_declared(search)
+    _follow_types(search)
+    _follow_composites(search)
+    _follow_names(search)
+    _follow_values(search)
+    _settle_mutual(search)
+    order = sorted(
+        search.found, key=lambda one: (one.source, one.source_columns, one.target, one.target_columns)
+    )
+    return Found(keys=keys, relationships=tuple(order), unasked=tuple(budget.unasked), queries=budget.spent)
+
+
+def _keep_decided(search: _Search, decided: Sequence[Relationship]) -> None:
+    known = {table.ref: {column.name for column in table.columns} for table in search.catalog.tables}
+    for one in decided:
+        if set(one.source_columns) <= known.get(one.source, set()) and set(one.target_columns) <= known.get(
+            one.target, set()
+        ):
+            search.found.append(one)
+            if one.decision == "accepted" and len(one.source_columns) == 1 and not one.condition:
+                search.solved.add((one.source, one.source_columns[0]))
+
+
+def _keep_declared(search: _Search) -> None:
+    seen = {_identity(one) for one in search.found}
+    for table in search.catalog.tables:
+        for key in table.foreign_keys:
+            if search.catalog.table(key.target) is None:
+                continue
+            own = search.keys.primary.get(table.ref)
+            is_whole_row = own is not None and set(own.columns) == set(key.columns)
+            one = Relationship(
+                source=table.ref,
+                source_columns=key.columns,
+                target=key.target,
+                target_columns=key.target_columns,
+                cardinality="one_to_one" if is_whole_row else "many_to_one",
+                origin="formal",
+                evidence=(Evidence(signal="declared", strength=1.0, detail="declared as a foreign key"),),
+            )
+            if len(key.columns) == 1:
+                search.solved.add((table.ref, key.columns[0]))
+            if _identity(one) not in seen:
+                search.found.append(one)
+
+
+def _follow_names(search: _Search) -> None:
+    candidates = [
+        one
+        for one in name_candidates(
+            search.catalog,
+            search.naming,
+            search.keys,
+            max_per_column=search.settings.max_candidates_per_column,
+        )
+        if (one.table, one.columns[0]) not in search.solved and not _was_decided(search, one)
+    ]
+    by_column: defaultdict[tuple[TableRef, str], list[Candidate]] = defaultdict(list)
+    for one in candidates:
+        by_column[one.table, one.columns[0]].append(one)
+    first = [one for ranked in by_column.values() for one in ranked[:2]]
+    judged = _judge(search, sorted(first, key=lambda one: one.order))
+    settled = {(one.source, one.source_columns[0]) for one in judged if one.decision == "accepted"}
+    rest = [one for spot, ranked in by_column.items() if spot not in settled for one in ranked[2:]]
+    judged += _judge(search, sorted(rest, key=lambda one: one.order))
+    _choose(search, judged)
+
+
+def _follow_composites(search: _Search) -> None:
+    candidates = [
+        one
+        for one in composite_candidates(search.catalog, search.naming, search.keys)
+        if not _was_decided(search, one)
+    ]
+    for one in _judge(search, candidates):
+        if one.decision != "rejected":
+            search.found.append(one)
+
+
+def _follow_types(search: _Search) -> None:
+    candidates = polymorphic_candidates(search.catalog, search.profiles, search.naming, search.keys)
+    by_table: defaultdict[TableRef, list[Question]] = defaultdict(list)
+    keys: dict[Question, Key] = {}
+    for one in candidates:
+        search.solved.add((one.table, one.column))
+        question = Question(
+            table=one.table,
+            columns=(one.column,),
+            target=one.key.table,
+            target_columns=one.key.columns,
+            as_text=_needs_text(search, one.table, one.column, one.key),
+            where=(one.type_column, one.type_value),
+        )
+        keys[question] = one.key
+        by_table[one.table].append(question)
+    answers = _ask(search, by_table)
+    for question, answer in answers.items():
+        if answer is None or not answer.checked:
+            continue
+        total = score(name=0.95, key=1.0, coverage=answer.coverage)
+        decision = decide(total, search.settings.thresholds, coverage=answer.coverage)
+        if decision == "rejected" or question.where is None:
+            continue
+        evidence = (
+            Evidence(
+                signal="names",
+                strength=0.95,
+                detail=f"`{question.where[0]}` = '{question.where[1]}' names the table",
+            ),
+            _inclusion_evidence(answer),
+        )
+        search.found.append(
+            Relationship(
+                source=question.table,
+                source_columns=question.columns,
+                target=question.target,
+                target_columns=question.target_columns,
+                decision=decision,
+                score=total,
+                evidence=evidence,
+                condition=question.where,
+            )
+        )
+
+
+def _follow_values(search: _Search) -> None:
+    if search.probe is None:
+        return
+    solved = search.solved | {
+        (one.source, name)
+        for one in search.found
+        if one.decision != "rejected"
+        for name in one.source_columns
+    }
+    candidates = value_candidates(
+        search.catalog,
+        search.profiles,
+        search.naming,
+        search.keys,
+        solved=frozenset(solved),
+        probe=search.probe,
+        budget=search.budget,
+    )
+    named = [
+        Candidate(table=one.table, columns=(one.column,), key=one.key, name=0.0, why="")
+        for one in candidates
+        if not _was_decided(
+            search, Candidate(table=one.table, columns=(one.column,), key=one.key, name=0.0, why="")
+        )
+    ]
+    _choose(search, _judge(search, named))
+
+
+def _judge(search: _Search, candidates: Sequence[Candidate]) -> list[Relationship]:
+    """Ask the data about candidates and score them, in their order."""
+    by_table: defaultdict[TableRef, list[Question]] = defaultdict(list)
+    for one in candidates:
+        if _has_rows(search, one):
+            by_table[one.table].append(_question(search, one))
+    answers = _ask(search, by_table)
+    return [_relationship(search, one, answers) for one in candidates]
+
+
+def _relationship(search: _Search, one: Candidate, answers: Mapping[Question, Answer | None]) -> Relationship:
+    key = 1.0 if one.key.is_declared or one.key.is_proven else _GUESSED_KEY
+    evidence: list[Evidence] = []
+    if one.name:
+        own = ", ".join(one.columns)
+        evidence.append(Evidence(signal="names", strength=one.name, detail=f"`{own}` {one.why}"))
+    answer = answers.get(_question(search, one)) if _has_rows(search, one) else None
+    if answer is None or not answer.checked:
+        total = score(name=one.name, key=key)
+        decision = decide(total, search.settings.thresholds)
+        if decision == "accepted" and search.settings.is_validation_required:
+            decision = "review"
+        evidence.append(Evidence(signal="data", strength=0.0, detail="not checked on data"))
+        return _made(search, one, total=total, decision=decision, evidence=evidence)
+    value = _value_strength(search, one)
+    if value:
+        detail = "values that would hardly meet by accident"
+        evidence.append(Evidence(signal="values", strength=round(value, 2), detail=detail))
+    evidence.append(_inclusion_evidence(answer))
+    total = score(name=one.name, key=key, value=value, coverage=answer.coverage)
+    if one.name < 0.7 and value < 0.5:
+        total = round(total * 0.9, 4)
+    decision = decide(total, search.settings.thresholds, coverage=answer.coverage)
+    if decision == "accepted" and not _is_key_proven(search, one.key):
+        decision = "rejected"
+        evidence.append(Evidence(signal="key", strength=0.0, detail="the target column holds duplicates"))
+    return _made(search, one, total=total, decision=decision, evidence=evidence)
+
+
+def _made(
+    search: _Search, one: Candidate, *, total: float, decision: str, evidence: Iterable[Evidence]
+) -> Relationship:
+    own = search.keys.primary.get(one.table)
+    is_whole_row = own is not None and own.is_proven and set(own.columns) == set(one.columns)
+    made = Relationship(
+        source=one.table,
+        source_columns=one.columns,
+        target=one.key.table,
+        target_columns=one.key.columns,
+        cardinality="one_to_one" if is_whole_row else "many_to_one",
+        score=total,
+        evidence=tuple(evidence),
+    )
+    match decision:
+        case "accepted":
+            return made
+        case "review":
+            return replace(made, decision="review")
+        case _:
+            return replace(made, decision="rejected")
+
+
+def _choose(search: _Search, judged: Sequence[Relationship]) -> None:
+    """Keep one target per column: the best. When two are as good, a person decides between them."""
+    by_column: defaultdict[tuple[TableRef, tuple[str, ...]], list[Relationship]] = defaultdict(list)
+    for one in judged:
+        by_column[one.source, one.source_columns].append(one)
+    for spot, rivals in by_column.items():
+        ranked = sorted(rivals, key=lambda one: (-one.score, one.target, one.target_columns))
+        best = next((one for one in ranked if one.decision == "accepted"), None)
+        if best is None:
+            search.found.extend([one for one in ranked if one.decision == "review"][:3])
+            continue
+        tied = [one for one in ranked if one.decision == "accepted" and best.score - one.score < _NEAR]
+        if len(tied) > 1:
+            search.found.extend(replace(one, decision="review") for one in tied[:3])
+        else:
+            search.found.append(best)
+            search.solved.add((spot[0], spot[1][0]))
+
+
+def _settle_mutual(search: _Search) -> None:
+    """Of two references in opposite directions between the same columns, keep the surer one."""
+    by_identity = {_identity(one): one for one in search.found}
+    dropped: set[int] = set()
+    for one in search.found:
+        other = by_identity.get(
+            (one.target, one.target_columns, one.source, one.source_columns, one.condition)
+        )
+        if other is None or one is other or one.origin != "inferred":
+            continue
+        mine = (one.decision == "accepted", one.score, one.target)
+        theirs = (other.decision == "accepted", other.score, other.target)
+        if other.origin != "inferred" or theirs > mine:
+            dropped.add(id(one))
+    search.found = [one for one in search.found if id(one) not in dropped]
+
+
+def _ask(search: _Search, by_table: Mapping[TableRef, Sequence[Question]]) -> dict[Question, Answer | None]:
+    answers: dict[Question, Answer | None] = {}
+    if search.probe is None:
+        return answers
+    for table, questions in by_table.items():
+        unique = list(dict.fromkeys(questions))
+        for start in range(0, len(unique), _PER_QUERY):
+            batch = unique[start : start + _PER_QUERY]
+            columns = ", ".join(sorted({name for question in batch for name in question.columns}))
+            if search.budget.spend(f"references of {table} ({columns})"):
+                answers.update(zip(batch, search.probe.look_up(batch), strict=True))
+    return answers
+
+
+def _question(search: _Search, one: Candidate) -> Question:
+    return Question(
+        table=one.table,
+        columns=one.columns,
+        target=one.key.table,
+        target_columns=one.key.columns,
+        as_text=any(
+            _needs_text(search, one.table, name, one.key, other)
+            for name, other in zip(one.columns, one.key.columns, strict=True)
+        ),
+    )
+
+
+def _needs_text(search: _Search, table: TableRef, name: str, key: Key, other: str | None = None) -> bool:
+    own = search.catalog.table(table)
+    target = search.catalog.table(key.table)
+    left = own.column(name) if own else None
+    right = target.column(other or key.columns[0]) if target else None
+    return left is not None and right is not None and family(left) != family(right)
+
+
+def _has_rows(search: _Search, one: Candidate) -> bool:
+    own, target = search.profiles.get(one.table), search.profiles.get(one.key.table)
+    return bool(search.probe and own and own.profiled_rows and target and target.profiled_rows)
+
+
+def _value_strength(search: _Search, one: Candidate) -> float:
+    if len(one.columns) != 1:
+        return 0.0
+    table = search.catalog.table(one.key.table)
+    column = table.column(one.key.columns[0]) if table else None
+    own, target = search.profiles.get(one.table), search.profiles.get(one.key.table)
+    child = own.column(one.columns[0]) if own else None
+    parent = target.column(one.key.columns[0]) if target else None
+    if column is None or child is None or parent is None:
+        return 0.0
+    return surprise(surprise_bits(child, parent, family(column)), count=child.distinct_count)
+
+
+def _is_key_proven(search: _Search, key: Key) -> bool:
+    """Whether the target has no duplicates in all its rows; costs a query only where a sample was profiled."""
+    if key.is_declared:
+        return True
+    spot = (key.table, key.columns)
+    if spot not in search.proven:
+        profile = search.profiles.get(key.table)
+        if len(key.columns) > 1 or (profile is not None and profile.is_exact):
+            search.proven[spot] = len(key.columns) > 1 or is_unique(profile, *key.columns) is not False
+        elif search.probe is not None and search.budget.spend(
+            f"whether {key.table} repeats {', '.join(key.columns)}"
+        ):
+            counted = search.probe.count_distinct(key.table, key.columns)
+            search.proven[spot] = counted is None or counted.distinct >= counted.rows
+        else:
+            search.proven[spot] = True
+    return search.proven[spot]
+
+
+def _inclusion_evidence(answer: Answer) -> Evidence:
+    if answer.missing:
+        detail = f"{answer.missing:,} of {answer.checked:,} distinct values have no partner"
+    else:
+        detail = f"all {answer.checked:,} distinct values found"
+    return Evidence(signal="data", strength=round(answer.coverage, 4), detail=detail)
+
+
+def _identity(one: Relationship) -> tuple[object, ...]:
+    return (one.source, one.source_columns, one.target, one.target_columns, one.condition)
+
+
+def _was_decided(search: _Search, one: Candidate) -> bool:
+    return any(
+        known.source == one.table
+        and known.source_columns == one.columns
+        and known.target == one.key.table
+        and known.target_columns == one.key.columns
+        for known in search.found
+        if known.origin == "manual"
+    )
