@@ -1,1 +1,267 @@
-"""The git program: the only caller of it."""
+"""The git program: the only caller of it.
+
+A repository may be the project's own or one that it lives in. Commits are built beside the user's index, so that whatever
+is staged or half-written there stays as it is. The user's own configuration holds (line endings, filters, trusted folders),
+except for what would run programs or wait for a person: hooks, signing, file-system monitors, prompts.
+"""
+
+import functools
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktx.errors import ConfigError, OutsideError
+
+MINIMUM = (2, 30)
+_SETTINGS = {
+    "advice.detachedHead": "false",
+    "color.ui": "false",
+    "commit.gpgSign": "false",
+    "core.editor": "true",
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.quotePath": "false",
+    "core.safecrlf": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+}
+_LOCK_TRIES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """A git repository seen from the project folder `root`, which may be its top or any folder in it."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def find(cls, root: Path, *, environment: Mapping[str, str]) -> "Repository | None":
+        """Give the repository that records `root`, or None: also when the one around it ignores the folder.
+
+        `environment` is the process's own; what concerns other repositories is dropped from it.
+
+        Raises:
+            ConfigError: git is missing, too old, or refuses the repository.
+        """
+        candidate = cls(root=root, environment=_clean(environment))
+        if not root.is_dir():
+            return None
+        inside = candidate._try("rev-parse", "--is-inside-work-tree")
+        if inside.returncode != 0:
+            if "not a git repository" in inside.stderr:
+                return None
+            raise _refusal(root, inside.stderr)
+        if inside.stdout.strip() != "true":
+            raise ConfigError(
+                f"`{root}` is inside the git folder of a repository, or the repository is bare.",
+                hint="Choose a folder in a working tree.",
+            )
+        top = candidate.top
+        if root.resolve() != top.resolve():
+            around = cls(root=top, environment=candidate.environment)
+            if around._try("check-ignore", "-q", str(root.resolve())).returncode == 0:
+                return None
+        return candidate
+
+    @classmethod
+    def init(cls, root: Path, *, environment: Mapping[str, str]) -> "Repository":
+        """Give the repository that records `root`, making one when there is none."""
+        found = cls.find(root, environment=environment)
+        if found is not None:
+            return found
+        root.mkdir(parents=True, exist_ok=True)
+        made = cls(root=root, environment=_clean(environment))
+        made._run("init", "--quiet", "--initial-branch=main")
+        return made
+
+    @property
+    def top(self) -> Path:
+        """The folder that holds the whole working tree."""
+        return Path(self._run("rev-parse", "--show-toplevel").strip())
+
+    def head(self) -> str | None:
+        """Give the id of the last commit, or None before the first."""
+        found = self._try("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    def changed(self, paths: Sequence[Path]) -> tuple[Path, ...]:
+        """Give the files at or under `paths` that differ from the last commit, sorted, absolute."""
+        if not paths:
+            return ()
+        listed = self._run(
+            "status",
+            "--porcelain=v1",
+            "-z",
+            "--no-renames",
+            "--untracked-files=all",
+            "--",
+            *self._names(paths),
+        )
+        top = self.top
+        return tuple(sorted(top / entry[3:] for entry in listed.split("\0") if entry))
+
+    def commit(
+        self, paths: Sequence[Path], message: str, *, author: str, trailers: Mapping[str, str] | None = None
+    ) -> str | None:
+        """Commit the files at or under `paths` as they are on disk, and give the new id; None when nothing changed.
+
+        Nothing else is committed, staged or unstaged. `author` is `Name <mail>`; `trailers` end the message.
+
+        Raises:
+            ConfigError: the repository ignores one of the paths, or refuses the commit.
+            OutsideError: other programs kept moving the branch.
+        """
+        for _ in range(_LOCK_TRIES):
+            parent = self.head()
+            tree = self._tree_with(paths, parent)
+            if tree == (
+                self._run("rev-parse", f"{parent}^{{tree}}").strip() if parent else self._empty_tree()
+            ):
+                return None
+            text = _message(message, trailers or {})
+            parents = ("-p", parent) if parent else ()
+            made = self._run(
+                "commit-tree", tree, *parents, "-F", "-", stdin=text, extra=_identity(author)
+            ).strip()
+            moved = self._try(
+                "update-ref", "-m", f"ktx: {message.splitlines()[0]}", "HEAD", made, parent or ""
+            )
+            if moved.returncode == 0:
+                self._refresh_index(paths)
+                return made
+        raise OutsideError(
+            f"Other programs keep changing the branch of `{self.root}`.", hint="Try again when they are done."
+        )
+
+    def _tree_with(self, paths: Sequence[Path], parent: str | None) -> str:
+        """Write the tree of `parent` with `paths` as on disk, in an index of its own."""
+        with tempfile.TemporaryDirectory(prefix="ktx-index-") as folder:
+            extra = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            if parent:
+                self._run("read-tree", parent, extra=extra)
+            names = self._names(paths)
+            tracked = self._run("ls-files", "-z", "--", *names, extra=extra).split("\0") if names else []
+            known = [name for name in names if (self.root / name).exists() or _covers(name, tracked)]
+            if known:
+                listed = "".join(f"{name}\0" for name in known)
+                arguments = ("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul")
+                added = self._try(*arguments, stdin=listed, extra=extra)
+                if added.returncode != 0:
+                    raise _refusal(self.root, added.stderr)
+            return self._run("write-tree", extra=extra).strip()
+
+    def _refresh_index(self, paths: Sequence[Path]) -> None:
+        """Make the user's index agree with the new commit about `paths`, so that git does not show them as undone."""
+        for _ in range(_LOCK_TRIES):
+            done = self._try("reset", "--quiet", "--", *self._names(paths))
+            if done.returncode == 0 or "index.lock" not in done.stderr:
+                return
+            time.sleep(0.1)
+
+    def _empty_tree(self) -> str:
+        return self._run("hash-object", "-t", "tree", "--stdin", stdin="").strip()
+
+    def _names(self, paths: Sequence[Path]) -> list[str]:
+        return [
+            os.path.relpath(path if path.is_absolute() else self.root / path, self.root) for path in paths
+        ]
+
+    def _run(self, *arguments: str, stdin: str = "", extra: Mapping[str, str] | None = None) -> str:
+        done = self._try(*arguments, stdin=stdin, extra=extra)
+        if done.returncode != 0:
+            raise _refusal(self.root, done.stderr)
+        return done.stdout
+
+    def _try(
+        self, *arguments: str, stdin: str = "", extra: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        return _git(self.root, arguments, stdin=stdin, environment={**self.environment, **(extra or {})})
+
+
+@functools.cache
+def ensure_git(search_path: str | None) -> tuple[int, ...]:
+    """Give git's version.
+
+    Raises:
+        ConfigError: there is no git on `search_path` (the variable PATH), or it is too old.
+    """
+    environment = {"LC_ALL": "C"} if search_path is None else {"LC_ALL": "C", "PATH": search_path}
+    wanted = ".".join(map(str, MINIMUM))
+    try:
+        done = subprocess.run(
+            ["git", "--version"], env=environment, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise ConfigError(
+            "The program `git` was not found; ktx records every change in a git repository.",
+            hint=f"Install git {wanted} or newer and make sure that it is on PATH.",
+        ) from error
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
+    version = tuple(int(part) for part in found.groups(default="0")) if found else ()
+    if version < MINIMUM:
+        raise ConfigError(
+            f"git is too old: `{done.stdout.strip() or done.stderr.strip()}`.",
+            hint=f"Install git {wanted} or newer.",
+        )
+    return version
+
+
+def _git(
+    folder: Path, arguments: Sequence[str], *, stdin: str, environment: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    ensure_git(environment.get("PATH"))
+    settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
+    command = ["git", "--literal-pathspecs", *settings, "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(
+            command, env=dict(environment), input=stdin, capture_output=True, check=False,
+            encoding="utf-8", errors="surrogateescape", timeout=300,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise OutsideError(f"`git {arguments[0]}` did not end within 300 s in `{folder}`.") from error
+
+
+def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    # What the user says about configuration files and trust holds; which repository and which index does not.
+    kept.update({name: environment[name] for name in environment if name.startswith("GIT_CONFIG")})
+    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+
+
+def _identity(author: str) -> dict[str, str]:
+    name, _, mail = author.partition("<")
+    name, mail = name.strip(), mail.rstrip("> ").strip()
+    return {
+        "GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": mail, "GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail,
+    }  # fmt: skip
+
+
+def _message(message: str, trailers: Mapping[str, str]) -> str:
+    lines = [f"{key}: {' '.join(value.split())}" for key, value in trailers.items()]
+    return "\n\n".join(part for part in (message.strip(), "\n".join(lines)) if part) + "\n"
+
+
+def _covers(name: str, tracked: Sequence[str]) -> bool:
+    return any(name in (".", entry) or entry.startswith(f"{name}/") for entry in tracked if entry)
+
+
+def _refusal(root: Path, stderr: str) -> ConfigError:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    first = next(
+        (line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "no reason"
+    )
+    hint = None
+    if "dubious ownership" in stderr:
+        hint = f"Tell git that you trust it: git config --global --add safe.directory {root}"
+    elif "ignored by one of your .gitignore" in stderr:
+        ignored = ", ".join(line for line in lines if not line.startswith(("The following", "hint:")))
+        first, hint = f"its .gitignore leaves out {ignored}", "Take that rule out, or choose another folder."
+    return ConfigError(
+        f"git refuses in `{root}`: {first.removeprefix('fatal: ').removeprefix('error: ')}", hint=hint
+    )

@@ -1,4 +1,4 @@
-"""A project folder: where its parts live, its loaded configuration, and the lock that writers take."""
+"""A project folder: where its parts live, its loaded configuration, its repository, and the lock that writers take."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,8 +13,31 @@ from ktx.config.model import KtxConfig
 from ktx.errors import ConfigError, OutsideError
 from ktx.files import write_text
 from ktx.findings import Finding
+from ktx.git import Repository
 
 CONFIG_NAME = "ktx.yaml"
+NEW_CONFIG = """\
+# The configuration of this ktx project. `ktx status` says what works and what is missing.
+# `ktx admin schema --output ktx.schema.json` writes a description of every key, for editors.
+# Any text may be a reference: env:NAME reads an environment variable, file:path reads a file. Never write a secret here:
+# git records this file.
+
+# Warehouses and context sources, each under a name of your choice. A local file:
+#   shop:
+#     driver: duckdb
+#     path: shop.duckdb
+# A server:
+#   sales:
+#     driver: postgres
+#     url: env:SALES_DATABASE_URL
+#     schemas: [public]
+connections: {}
+
+# Language models write better prose; everything else works without. `ktx setup` can fill this in.
+llm:
+  provider:
+    backend: none
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +88,11 @@ def open_project(root: Path) -> Project:
     return Project(root=root, config=loaded.config, findings=loaded.findings)
 
 
+def project_repository(project: Project) -> Repository:
+    """Give the git repository that records the project, making one when there is none."""
+    return Repository.init(project.root, environment=env.snapshot())
+
+
 def ensure_state_dir(project: Project) -> Path:
     """Give `.ktx/`, made if need be and always closed to git."""
     write_text(project.state_dir / ".gitignore", "*\n!.gitignore\n")
@@ -87,6 +115,33 @@ def project_lock(project: Project, *, timeout_s: float = 60.0) -> Generator[None
             f"Another ktx command has been writing to `{project.root}` for more than {timeout_s:g} s.",
             hint="Wait for it to finish, or end it, then try again.",
         ) from error
+
+
+def create_project(root: Path, *, config_text: str = NEW_CONFIG, is_existing_ok: bool = False) -> Project:
+    """Make a project in `root` and commit it: ktx.yaml, the folders of the layer, and a `.ktx/` that git passes over.
+
+    A folder that is inside a repository already is recorded there. With `is_existing_ok`, what a project in `root` has
+    is kept, ktx.yaml included, and only what is missing is added.
+
+    Raises:
+        ConfigError: there is a project already, or git cannot be used.
+    """
+    config_file = root / CONFIG_NAME
+    if config_file.exists() and not is_existing_ok:
+        raise ConfigError(
+            f"`{root}` is a ktx project already.",
+            hint="`ktx status` says how it stands; `ktx admin init --force` adds what is missing and keeps the rest.",
+        )
+    repository = Repository.init(root, environment=env.snapshot())
+    if not config_file.exists():
+        write_text(config_file, config_text)
+    project = open_project(root)
+    ensure_state_dir(project)
+    for folder in (project.semantic_dir, project.wiki_dir / "global"):
+        folder.mkdir(parents=True, exist_ok=True)
+    committed = [config_file, project.state_dir / ".gitignore", project.semantic_dir, project.wiki_dir]
+    repository.commit(committed, "Make a ktx project", author=project.config.storage.git.author)
+    return project
 
 
 def require_config_file(root: Path) -> Path:

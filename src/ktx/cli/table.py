@@ -13,6 +13,7 @@ ASK: dict[str, Row] = {}
 SERVE: dict[str, Row] = {}
 MODELS: dict[str, Row] = {}
 MORE: dict[str, Row] = {
+    "admin": ("ktx.cli.commands.admin", "admin", "make a project, print the schema of ktx.yaml"),
     "completion": (
         "ktx.cli.commands.completion",
         "completion",

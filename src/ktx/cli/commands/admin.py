@@ -1,0 +1,46 @@
+"""`ktx admin`: make a project, describe ktx.yaml."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ktx.cli.options import json_option, project_dir_option
+from ktx.cli.render.data import write_json, write_text
+from ktx.cli.render.narrate import say
+from ktx.config.schema import config_schema
+from ktx.files import write_text as write_file
+from ktx.project import create_project
+
+
+@click.group()
+def admin() -> None:
+    """Make a project, print the schema of ktx.yaml."""
+
+
+@admin.command()
+@click.option("--force", is_flag=True, help="Also where a project is: keep what it has, add what is missing.")
+@project_dir_option
+@json_option
+def init(*, project_dir: Path, force: bool, as_json: bool) -> None:
+    """Make a project here, or in --project-dir: ktx.yaml, folders, a git repository, a first commit."""
+    project = create_project(project_dir, is_existing_ok=force)
+    if as_json:
+        write_json({"projectDir": project.root, "config": project.config_file})
+        return
+    say(f"A ktx project is ready in {project.root}.")
+    say(
+        "Next: name your warehouse under `connections` in ktx.yaml, then `ktx connection test` and `ktx ingest`."
+    )
+
+
+@admin.command()
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+def schema(*, output: Path | None) -> None:
+    """Print the JSON Schema of ktx.yaml (draft-07)."""
+    text = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        write_text(text)
+        return
+    is_changed = write_file(output, text)
+    say(f"{output}: {'written' if is_changed else 'unchanged'}.")
