@@ -20,12 +20,76 @@ from ktx.search.lanes import Scope
 from ktx.search.query import LAYER_KINDS, discover, search
 from ktx.search.reindex import refresh
 
-NOUNS = (
-    "order customer invoice payment refund shipment product store campaign ticket session account contract supplier "
-    "employee region warehouse subscription price discount return review visit lead device plan budget claim policy route"
-).split()
-QUALITIES = "gross net daily monthly first last open closed active internal external planned actual average total local".split()
-THINGS = "amount count status date type code name rate share value score level owner source channel currency country city".split()
+NOUNS = [
+    "order",
+    "customer",
+    "invoice",
+    "payment",
+    "refund",
+    "shipment",
+    "product",
+    "store",
+    "campaign",
+    "ticket",
+    "session",
+    "account",
+    "contract",
+    "supplier",
+    "employee",
+    "region",
+    "warehouse",
+    "subscription",
+    "price",
+    "discount",
+    "return",
+    "review",
+    "visit",
+    "lead",
+    "device",
+    "plan",
+    "budget",
+    "claim",
+    "policy",
+    "route",
+]
+QUALITIES = [
+    "gross",
+    "net",
+    "daily",
+    "monthly",
+    "first",
+    "last",
+    "open",
+    "closed",
+    "active",
+    "internal",
+    "external",
+    "planned",
+    "actual",
+    "average",
+    "total",
+    "local",
+]
+THINGS = [
+    "amount",
+    "count",
+    "status",
+    "date",
+    "type",
+    "code",
+    "name",
+    "rate",
+    "share",
+    "value",
+    "score",
+    "level",
+    "owner",
+    "source",
+    "channel",
+    "currency",
+    "country",
+    "city",
+]
 
 
 def build(root: Path, *, pages: int, sources: int, columns: int, chance: random.Random) -> None:

@@ -127,7 +127,8 @@ def name_parts(text: str) -> tuple[str, ...]:
     ('order', 'items')
     """
     parts = fold(text).split(" ")
-    return tuple(part for part in parts if len(part) < _MAX_LETTERS and part != "".join(parts[: parts.index(part)]))
+    pairs = zip([""] * bool(parts) + parts, parts, strict=False)
+    return tuple(part for before, part in pairs if not (before and part != before and part.endswith(before)))
 
 
 def query_terms(question: str) -> tuple[str, ...]:
