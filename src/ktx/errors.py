@@ -76,7 +76,8 @@ class SourceError(OutsideError):
 class ModelError(OutsideError):
     """A language model, or the program that runs it, failed.
 
-    `request_id` is the vendor's, for a support ticket; `kind` names the failure from a closed set of the LLM runtime.
+    `request_id` is the vendor's, for a support ticket; `kind` names the failure from a closed set of the LLM runtime;
+    `retry_after_s` is how long the other side asks to wait, where it says so.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class ModelError(OutsideError):
         hint: str | None = None,
         kind: str = "failed",
         request_id: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.kind = kind
         self.request_id = request_id
+        self.retry_after_s = retry_after_s
 
 
 class RateLimitError(ModelError):
@@ -103,8 +106,9 @@ class RateLimitError(ModelError):
         retry_after_s: float | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint, kind="rate_limited", request_id=request_id)
-        self.retry_after_s = retry_after_s
+        super().__init__(
+            message, hint=hint, kind="rate_limited", request_id=request_id, retry_after_s=retry_after_s
+        )
 
 
 class BudgetError(ModelError):

@@ -22,6 +22,17 @@ class ApiAccess(Block):
     base_url: str | None = Field(default=None, description="Address, if not the vendor's own.")
 
 
+class GatewayAccess(ApiAccess):
+    """How a gateway is reached; gateways differ in the headers they read."""
+
+    anthropic_version: str = Field(
+        default="2023-06-01", description="Value of the `anthropic-version` header."
+    )
+    auth: Literal["both", "bearer", "x-api-key"] = Field(
+        default="both", description="Header that carries the key: `Authorization`, `x-api-key`, or both."
+    )
+
+
 class VertexAccess(Block):
     """How Vertex AI is reached; credentials are Google's application default ones."""
 
@@ -29,6 +40,9 @@ class VertexAccess(Block):
         default=None, description="Project that pays; the credentials' own if absent."
     )
     location: str | None = Field(default=None, description="Region, for instance `us-east5`, or `global`.")
+    base_url: str | None = Field(
+        default=None, description="Address of a private endpoint, if not Google's own."
+    )
 
 
 class LlmProvider(CamelBlock):
@@ -39,7 +53,9 @@ class LlmProvider(CamelBlock):
         default_factory=ApiAccess, description="Anthropic's API; the key defaults to `env:ANTHROPIC_API_KEY`."
     )
     vertex: VertexAccess = Field(default_factory=VertexAccess, description="Vertex AI.")
-    gateway: ApiAccess = Field(default_factory=ApiAccess, description="Any Anthropic-compatible gateway.")
+    gateway: GatewayAccess = Field(
+        default_factory=GatewayAccess, description="Any Anthropic-compatible gateway."
+    )
 
 
 class ModelChoice(Block):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, TypeGuard
 
+from ktx.errors import ModelError
 from ktx.llm.caching import CachePlan, CacheSettings
 from ktx.llm.messages import Message, Part, StopReason, ToolSpec, Usage
 from ktx.llm.tools import Toolbox
@@ -45,7 +46,8 @@ class Request:
 
     `schema` asks for a JSON answer in the reply's text; a backend without native schemas is never given one by the runtime.
     `forced_tool` makes the model call that tool. `cache_plan` holds for backends with breakpoints, `caching` (the user's
-    settings) for those that cache by themselves.
+    settings) for those that cache by themselves. A backend with breakpoints calls `on_begin` with the bill so far
+    once its answer begins to arrive: from then on others may read what this request writes to the cache.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Request:
     effort: Effort | None = None
     cache_plan: CachePlan = field(default_factory=CachePlan)
     caching: CacheSettings = field(default_factory=CacheSettings)
+    on_begin: Callable[[Usage], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,20 @@ class Reply:
     cost_usd: float | None = None
     limits: Limits | None = None
     requests: int = 1
+
+
+class BilledError(ModelError):
+    """A failure after the provider began to bill; `usage` is what it said so far."""
+
+    def __init__(self, error: ModelError, usage: Usage) -> None:
+        super().__init__(
+            error.message,
+            hint=error.hint,
+            kind=error.kind,
+            request_id=error.request_id,
+            retry_after_s=error.retry_after_s,
+        )
+        self.usage = usage
 
 
 LoopStop: TypeAlias = Literal["done", "step_budget", "max_tokens", "refusal"]
