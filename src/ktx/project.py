@@ -8,12 +8,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ktx.config import env
+from ktx.config.connections import WarehouseConnection, WarehouseFields
 from ktx.config.load import load_config
 from ktx.config.model import KtxConfig
 from ktx.errors import ConfigError, OutsideError
 from ktx.files import write_text
 from ktx.findings import Finding
 from ktx.git import Repository
+from ktx.suggest import did_you_mean
 
 CONFIG_NAME = "ktx.yaml"
 NEW_CONFIG = """\
@@ -86,6 +88,33 @@ def open_project(root: Path) -> Project:
     """
     loaded = load_config(require_config_file(root))
     return Project(root=root, config=loaded.config, findings=loaded.findings)
+
+
+def warehouse_ids(project: Project) -> tuple[str, ...]:
+    """Give the ids of the connections that are databases, sorted."""
+    blocks = project.config.connections
+    return tuple(sorted(name for name, block in blocks.items() if isinstance(block, WarehouseFields)))
+
+
+def warehouse_connection(project: Project, connection_id: str) -> WarehouseConnection:
+    """Give the settings of a database connection.
+
+    Raises:
+        ConfigError: there is no such connection, or it is a context source.
+    """
+    block = project.config.connections.get(connection_id)
+    if isinstance(block, WarehouseFields):
+        return block
+    known = ", ".join(f"`{name}`" for name in warehouse_ids(project)) or "none"
+    if block is None:
+        near = did_you_mean(connection_id, project.config.connections)
+        raise ConfigError(
+            f"There is no connection `{connection_id}` in ktx.yaml.{near}", hint=f"Databases: {known}."
+        )
+    raise ConfigError(
+        f"The connection `{connection_id}` is a context source (`{block.driver}`), not a database.",
+        hint=f"Databases: {known}.",
+    )
 
 
 def project_repository(project: Project) -> Repository:

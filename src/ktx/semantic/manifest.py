@@ -13,7 +13,6 @@ import sqlglot
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from ktx.catalog import Cardinality, ColumnKind, RelationshipOrigin, TableRef
@@ -178,37 +177,6 @@ def join_text(source: str, columns: tuple[str, ...], target: str, target_columns
         f"{_name(source)}.{_name(own)} = {_name(target)}.{_name(other)}"
         for own, other in zip(columns, target_columns, strict=True)
     )
-
-
-def join_pairs(
-    on: str, *, source: str, target: str, alias: str | None = None
-) -> tuple[tuple[str, str], ...] | None:
-    """Give the (own column, other column) pairs of a plain equality condition, or None when it is anything else.
-
-    Sides may stand in either order, except in a join of a table to itself, where the own side comes first.
-
-    >>> join_pairs("customers.id = orders.customer_id", source="orders", target="customers")
-    (('customer_id', 'id'),)
-    """
-    try:
-        tree = sqlglot.parse_one(on, into=exp.Condition)
-    except sqlglot.ParseError:
-        return None
-    pairs: list[tuple[str, str]] = []
-    for part in tree.flatten() if isinstance(tree, exp.And) else (tree,):
-        if not isinstance(part, exp.EQ):
-            return None
-        left, right = part.left, part.right
-        if not (isinstance(left, exp.Column) and isinstance(right, exp.Column)):
-            return None
-        others = {target, alias or target}
-        if left.table == source and right.table in others:
-            pairs.append((left.name, right.name))
-        elif right.table == source and left.table in others:
-            pairs.append((right.name, left.name))
-        else:
-            return None
-    return tuple(pairs)
 
 
 def _needs_guard(part: str) -> bool:

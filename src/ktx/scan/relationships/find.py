@@ -1,7 +1,9 @@
 """Finding the keys and relationships of a catalog: names propose, data disposes, one score decides, a budget bounds it."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ktx.catalog import Catalog, Evidence, Relationship, TableProfile, TableRef
@@ -22,11 +24,13 @@ _GUESSED_KEY = 0.97
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How relationships are sought. `budget` counts queries; None is no limit."""
+    """How relationships are sought. `budget` counts queries, `limit_s` the time for them; None is no limit."""
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     max_candidates_per_column: int = 25
     budget: int | None = None
+    limit_s: float | None = None
+    concurrency: int = 1
     is_validation_required: bool = True
 
 
@@ -74,7 +78,8 @@ def find_relationships(
 
     Without a `probe` only names and types speak. The result's order depends on the catalog alone.
     """
-    budget = Budget(limit=settings.budget)
+    until = None if settings.limit_s is None else time.monotonic() + settings.limit_s
+    budget = Budget(limit=settings.budget, until=until)
     naming = read_names(catalog)
     keys = find_keys(catalog, profiles, naming, probe=probe, budget=budget)
     search = _Search(
@@ -342,13 +347,17 @@ def _ask(search: _Search, by_table: Mapping[TableRef, Sequence[Question]]) -> di
     answers: dict[Question, Answer | None] = {}
     if search.probe is None:
         return answers
+    batches: list[list[Question]] = []
     for table, questions in by_table.items():
         unique = list(dict.fromkeys(questions))
         for start in range(0, len(unique), _PER_QUERY):
             batch = unique[start : start + _PER_QUERY]
             columns = ", ".join(sorted({name for question in batch for name in question.columns}))
             if search.budget.spend(f"references of {table} ({columns})"):
-                answers.update(zip(batch, search.probe.look_up(batch), strict=True))
+                batches.append(batch)
+    with ThreadPoolExecutor(max_workers=search.settings.concurrency, thread_name_prefix="ktx-keys") as pool:
+        for batch, found in zip(batches, pool.map(search.probe.look_up, batches), strict=True):
+            answers.update(zip(batch, found, strict=True))
     return answers
 
 

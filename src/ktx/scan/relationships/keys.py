@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ktx.catalog import Catalog, Column, Table, TableProfile, TableRef
 from ktx.scan.relationships.families import family
@@ -31,6 +31,7 @@ _SEQUENCES = frozenset(
 )
 _ENOUGH = 0.65
 _PERHAPS = 0.45
+_MOST_PROOFS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ def find_keys(
             primary[table.ref] = Key(
                 table=table.ref, columns=table.primary_key, score=1.0, is_proven=True, is_declared=True
             )
-        singles = _single_keys(table, profiles.get(table.ref), naming)
+        singles = _proven(_single_keys(table, profiles.get(table.ref), naming), table, profiles, probe)
         if table.ref not in primary and _is_counted_within(table, naming) and not profiles.get(table.ref):
             composite = _composite_key(table, None, naming, probe=None, budget=budget)
             if composite and (not singles or singles[0].score < 0.9):
@@ -100,6 +101,24 @@ def find_keys(
         if others:
             alternates[table.ref] = others
     return Keys(primary=primary, alternates=alternates)
+
+
+def _proven(
+    found: list[Key], table: Table, profiles: Mapping[TableRef, TableProfile], probe: Probe | None
+) -> list[Key]:
+    """Make sure of the best key of a table that only a sample was seen of; the next ones are no better than a sample."""
+    profile = profiles.get(table.ref)
+    if table.primary_key or profile is None or profile.is_exact or not profile.profiled_rows:
+        return found
+    kept: list[Key] = []
+    for place, key in enumerate(found):
+        if kept or place >= _MOST_PROOFS or key.score < _PERHAPS:
+            kept.append(replace(key, is_proven=False))
+            continue
+        counted = probe.count_distinct(table.ref, key.columns) if probe else None
+        if counted is None or counted.distinct == counted.rows:
+            kept.append(replace(key, is_proven=counted is not None))
+    return kept
 
 
 def is_unique(profile: TableProfile | None, column: str) -> bool | None:

@@ -1,5 +1,6 @@
 """What relationship discovery may ask of the data, and how many times."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -60,15 +61,17 @@ class Probe(Protocol):
 
 @dataclass(kw_only=True)
 class Budget:
-    """How many queries may still be asked; what could not be asked any more is written down."""
+    """How many queries may still be asked, and until when (`time.monotonic`); what was not asked is written down."""
 
     limit: int | None
+    until: float | None = None
     spent: int = 0
     unasked: list[str] = field(default_factory=list[str])
 
     def spend(self, purpose: str) -> bool:
         """Take one query from the budget, or note that `purpose` stays unanswered."""
-        if self.limit is not None and self.spent >= self.limit:
+        is_late = self.until is not None and time.monotonic() > self.until
+        if is_late or (self.limit is not None and self.spent >= self.limit):
             self.unasked.append(purpose)
             return False
         self.spent += 1
