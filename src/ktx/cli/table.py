@@ -7,8 +7,12 @@ nothing, so that the help costs nothing.
 Row = tuple[str, str, str]
 """Module, attribute in it, one line of help."""
 
-START: dict[str, Row] = {}
-CONTEXT: dict[str, Row] = {}
+START: dict[str, Row] = {
+    "status": ("ktx.cli.commands.status", "status", "what works, what does not, and what to do next"),
+}
+CONTEXT: dict[str, Row] = {
+    "connection": ("ktx.cli.commands.connection", "connection", "list and test the connections of ktx.yaml"),
+}
 ASK: dict[str, Row] = {}
 SERVE: dict[str, Row] = {}
 MODELS: dict[str, Row] = {}

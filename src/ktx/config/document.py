@@ -1,4 +1,7 @@
-"""The text of ktx.yaml as plain data, with the line of everything in it."""
+"""The text of ktx.yaml as plain data, with the line of everything in it.
+
+The parser is the pure-Python one: the faster C parser refuses `{api_key: env:NAME}`, which YAML 1.2 allows.
+"""
 
 import re
 from collections.abc import Sequence
@@ -51,7 +54,7 @@ class Document:
 def parse_document(text: str, *, file: str) -> Document | Finding:
     """Parse YAML text whose top is a mapping, or give the finding that says why it is none."""
     try:
-        data: object = YAML(typ="safe").load(text.lstrip("\ufeff"))  # pyright: ignore[reportUnknownMemberType]
+        data: object = YAML(typ="safe", pure=True).load(text.lstrip("\ufeff"))  # pyright: ignore[reportUnknownMemberType]
     except MarkedYAMLError as error:
         return _invalid(cast("_Error", error), file=file, is_duplicate=isinstance(error, DuplicateKeyError))
     except (YAMLError, RecursionError, ValueError) as error:
@@ -84,7 +87,7 @@ def _invalid(error: _Error, *, file: str, is_duplicate: bool) -> Finding:
 
 
 def _line(text: str, path: Sequence[str | int]) -> int | None:
-    node = cast("_Node | None", YAML(typ="safe").compose(text.lstrip("\ufeff")))  # pyright: ignore[reportUnknownMemberType]
+    node = cast("_Node | None", YAML(typ="safe", pure=True).compose(text.lstrip("\ufeff")))  # pyright: ignore[reportUnknownMemberType]
     line: int | None = None
     for part in path:
         found = _child(node, part)

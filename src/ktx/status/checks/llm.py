@@ -1,0 +1,84 @@
+"""Whether the configured language model could be asked, as far as this machine can tell."""
+
+import importlib.util
+from collections.abc import Iterator
+
+from ktx.config import env
+from ktx.config.model import BackendName, LlmConfig
+from ktx.config.secrets import SecretRef
+from ktx.errors import ConfigError
+from ktx.status.check import Check, Scene
+
+_PACKAGE_BY_BACKEND: dict[BackendName, tuple[str, str]] = {
+    "anthropic": ("anthropic", "anthropic"),
+    "gateway": ("anthropic", "anthropic"),
+    "vertex": ("anthropic", "vertex"),
+    "claude-code": ("claude_agent_sdk", "claude-code"),
+    "codex": ("openai_codex", "codex"),
+}
+"""The module that a backend needs, and the extra that installs it."""
+
+
+def check_llm(scene: Scene) -> Iterator[Check]:
+    """Look at backend, package, credential and models; nothing is sent."""
+    llm = scene.config.llm
+    backend = llm.provider.backend
+    if backend == "none":
+        detail = "no language model; scan, search and queries need none"
+        yield Check(id="llm", status="skip", detail=detail, fix="`ktx setup --llm-backend …` adds one.")
+        return
+    module, extra = _PACKAGE_BY_BACKEND[backend]
+    if importlib.util.find_spec(module) is None:
+        yield Check(
+            id="llm",
+            status="fail",
+            detail=f"{backend}: its package is not installed",
+            fix=f"pip install 'ktx-context[{extra}]'",
+        )
+        return
+    if not llm.models.default:
+        yield Check(
+            id="llm",
+            status="fail",
+            detail=f"{backend}: `llm.models.default` names no model",
+            fix=f"Name one, or let `ktx setup --llm-backend {backend}` write a full set.",
+        )
+        return
+    problem = _missing_access(llm, scene)
+    if problem is not None:
+        yield Check(id="llm", status="fail", detail=f"{backend}: {problem.message}", fix=problem.hint)
+        return
+    model = llm.models.default[0].model
+    yield Check(id="llm", status="pass", detail=f"{backend}: configured, `{model}` by default")
+
+
+def _missing_access(llm: LlmConfig, scene: Scene) -> ConfigError | None:
+    provider = llm.provider
+    try:
+        match provider.backend:
+            case "anthropic":
+                key = provider.anthropic.api_key
+                if key is None and env.get("ANTHROPIC_API_KEY") is None:
+                    return ConfigError(
+                        "there is no API key.", hint="Set ANTHROPIC_API_KEY, or `api_key` to a reference."
+                    )
+                if key is not None:
+                    SecretRef.parse(key).reveal(scene.root)
+            case "gateway":
+                if provider.gateway.base_url is None:
+                    return ConfigError(
+                        "`llm.provider.gateway.base_url` is missing.", hint="Name the gateway's address."
+                    )
+                if provider.gateway.api_key is not None:
+                    SecretRef.parse(provider.gateway.api_key).reveal(scene.root)
+            case "vertex":
+                if provider.vertex.location is None:
+                    return ConfigError(
+                        "`llm.provider.vertex.location` is missing.",
+                        hint="Name a region, for instance `us-east5`.",
+                    )
+            case "claude-code" | "codex" | "none":
+                pass
+    except ConfigError as error:
+        return error
+    return None
