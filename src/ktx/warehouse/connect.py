@@ -1,9 +1,12 @@
 """From a connection of ktx.yaml to an open warehouse: the one dispatch."""
 
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import assert_never
+from typing import TypeAlias, assert_never
+from urllib.parse import unquote, urlsplit
 
 from ktx.config.connections import (
     BigqueryConnection,
@@ -12,18 +15,23 @@ from ktx.config.connections import (
     DuckdbConnection,
     MysqlConnection,
     PostgresConnection,
+    PostgresFields,
     RedshiftConnection,
     SnowflakeConnection,
     SqlalchemyConnection,
     SqliteConnection,
     SqlserverConnection,
+    TlsOptions,
     TrinoConnection,
     WarehouseConnection,
 )
+from ktx.config.secrets import SecretRef
 from ktx.errors import ConfigError
 from ktx.warehouse.driver import Driver
 from ktx.warehouse.introspect import Scope
 from ktx.warehouse.warehouse import Warehouse
+
+_Server: TypeAlias = MysqlConnection | ClickhouseConnection | SqlserverConnection | TrinoConnection
 
 
 def open_warehouse(connection_id: str, connection: WarehouseConnection, project_dir: Path) -> Warehouse:
@@ -35,7 +43,9 @@ def open_warehouse(connection_id: str, connection: WarehouseConnection, project_
     return Warehouse(
         connection_id,
         _driver(connection_id, connection, project_dir),
-        scope=Scope(schemas=connection.schemas, enabled_tables=connection.enabled_tables),
+        scope=Scope(
+            schemas=_schemas(connection_id, connection, project_dir), enabled_tables=connection.enabled_tables
+        ),
         timeout_s=connection.query_timeout_ms / 1000,
         max_connections=connection.max_connections,
     )
@@ -51,10 +61,20 @@ def _driver(connection_id: str, connection: WarehouseConnection, project_dir: Pa
             with _extra("duckdb", driver="duckdb", vendors=("duckdb",)):
                 from ktx.warehouse.drivers.duckdb import duckdb_driver
             return duckdb_driver(connection_id, _file(connection_id, connection, project_dir))
+        case PostgresConnection():
+            with _extra("postgres", driver="postgres", vendors=("psycopg", "psycopg_binary")):
+                from ktx.warehouse.drivers.postgres import postgres_driver
+            return postgres_driver(
+                connection_id,
+                url=_secret(connection.url, project_dir),
+                settings=_libpq_settings(connection, project_dir),
+            )
+        case MysqlConnection():
+            with _extra("mysql", driver="mysql", vendors=("pymysql",)):
+                from ktx.warehouse.drivers.mysql import mysql_driver
+            return mysql_driver(connection_id, _mysql_settings(connection_id, connection, project_dir))
         case (
-            PostgresConnection()
-            | MysqlConnection()
-            | SqlserverConnection()
+            SqlserverConnection()
             | SnowflakeConnection()
             | BigqueryConnection()
             | ClickhouseConnection()
@@ -100,3 +120,117 @@ def _file(connection_id: str, connection: SqliteConnection | DuckdbConnection, p
         f"`connections.{connection_id}.url` is no `{connection.driver}:///` address.",
         hint=f"Set `path`, relative to ktx.yaml, or `url: {connection.driver}:///file`.",
     )
+
+
+def _schemas(connection_id: str, connection: WarehouseConnection, project_dir: Path) -> tuple[str, ...]:
+    """Give the schemas in scope: where a schema is a database, the one that the connection names is the default."""
+    if connection.schemas or not isinstance(connection, MysqlConnection | ClickhouseConnection):
+        return connection.schemas
+    database = _server_address(connection_id, connection, project_dir).database
+    return (database,) if database else ()
+
+
+def _secret(reference: str | None, project_dir: Path) -> str | None:
+    return None if reference is None else SecretRef.parse(reference).reveal(project_dir)
+
+
+def _libpq_settings(connection: PostgresFields, project_dir: Path) -> dict[str, str | int | None]:
+    return {
+        "host": connection.host,
+        "port": connection.port,
+        "dbname": connection.database,
+        "user": connection.user,
+        "password": _secret(connection.password, project_dir),
+        "sslmode": _sslmode(connection),
+    }
+
+
+def _sslmode(connection: PostgresFields) -> str | None:
+    """Give TLS in libpq's words; a demand to verify the certificate is never weakened."""
+    if connection.sslmode is not None:
+        return connection.sslmode
+    wanted = connection.ssl
+    must_verify = connection.reject_unauthorized
+    if isinstance(wanted, TlsOptions):
+        must_verify = wanted.reject_unauthorized
+    if must_verify:
+        return "verify-full"
+    if wanted is None and must_verify is None:
+        return None
+    return "disable" if wanted is False else "require"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ServerAddress:
+    """Where a server is and who logs in, from `url` completed by the other keys."""
+
+    host: str | None = None
+    port: int | None = None
+    database: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def _server_address(connection_id: str, connection: _Server, project_dir: Path) -> _ServerAddress:
+    url = _secret(connection.url, project_dir)
+    given = _ServerAddress() if url is None else _split_address(connection_id, connection.driver, url)
+    return _ServerAddress(
+        host=connection.host or given.host,
+        port=connection.port or given.port,
+        database=connection.database or given.database,
+        user=connection.user or given.user,
+        password=_secret(connection.password, project_dir) or given.password,
+    )
+
+
+def _split_address(connection_id: str, driver: str, url: str) -> _ServerAddress:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = None, None
+    if parts is None or not parts.scheme or not parts.hostname:
+        raise ConfigError(
+            f"`connections.{connection_id}.url` is no address of a server.",
+            hint=f"Write `{driver}://user:password@host/database`, best as `env:NAME`.",
+        )
+    return _ServerAddress(
+        host=parts.hostname,
+        port=port,
+        database=unquote(parts.path.strip("/")) or None,
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
+
+def _mysql_settings(connection_id: str, connection: MysqlConnection, project_dir: Path) -> dict[str, object]:
+    address = _server_address(connection_id, connection, project_dir)
+    if address.host is None:
+        raise ConfigError(
+            f"`connections.{connection_id}` names no server.", hint="Set `url`, or `host` and `database`."
+        )
+    settings: dict[str, object] = {
+        "host": address.host,
+        "port": address.port or 3306,
+        "user": address.user,
+        "password": address.password or "",
+        "database": address.database,
+    }
+    match connection.ssl:
+        case TlsOptions(reject_unauthorized=must_verify):
+            settings.update(_mysql_tls(must_verify=must_verify))
+        case True:
+            settings.update(_mysql_tls(must_verify=True))
+        case False:
+            settings["ssl_disabled"] = True
+        case None:
+            pass
+    return settings
+
+
+def _mysql_tls(*, must_verify: bool) -> dict[str, object]:
+    context = ssl.create_default_context()
+    if not must_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return {"ssl": context}

@@ -46,6 +46,7 @@ class CatalogQueries:
     - `keys`: schema_name, table_name, constraint_name, kind (`primary` or `unique`), column_name, ordinal
     - `foreign_keys`: schema_name, table_name, constraint_name, column_name, ordinal, target_schema, target_table,
       target_column (None: the primary key of the target, in order)
+    - `unreadable`: schema_name, table_name of tables that exist but may not be read
 
     An optional query that the database refuses becomes a gap in the catalog, not a failure. `schema_name` is None
     in a database without schemas. System schemas are left out by the queries themselves.
@@ -55,6 +56,7 @@ class CatalogQueries:
     columns: str
     keys: str | None = None
     foreign_keys: str | None = None
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

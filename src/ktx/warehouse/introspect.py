@@ -54,6 +54,9 @@ def read_catalog(
     keys = _by_table(_optional("declared primary and unique keys", queries.keys, run=run, gaps=gaps))
     foreign = _by_table(_optional("declared foreign keys", queries.foreign_keys, run=run, gaps=gaps))
     gaps.extend(_missing(capabilities))
+    gaps.extend(
+        _unreadable(_optional("tables without privileges", queries.unreadable, run=run, gaps=gaps), scope)
+    )
 
     every_ref = {_key(record): _ref(record) for record in tables}
     primary = {key: _grouped_columns(keys[key], "primary") for key in every_ref}
@@ -102,6 +105,12 @@ def _missing(capabilities: Capabilities) -> Iterable[CapabilityGap]:
     for what, is_there in declared:
         if not is_there:
             yield CapabilityGap(what=what, reason="the database does not keep them")
+
+
+def _unreadable(records: Sequence[Record], scope: Scope) -> Iterable[CapabilityGap]:
+    for ref in sorted(map(_ref, records), key=lambda ref: ref.parts):
+        if scope.has(ref):
+            yield CapabilityGap(what=f"table `{ref}`", reason="the user has no SELECT privilege on it")
 
 
 def _unmatched(scope: Scope, refs: Sequence[TableRef]) -> Iterable[CapabilityGap]:

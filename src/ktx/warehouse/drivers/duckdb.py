@@ -103,7 +103,7 @@ class DuckdbSession:
                     connection.fetchall() if max_rows is None else connection.fetchmany(max_rows + 1)
                 )
             except duckdb.Error as error:
-                raise self._failure(error, is_over=limit.is_over, timeout_s=timeout_s) from error
+                raise self._failure(error, is_over=limit.is_over, timeout_s=timeout_s) from None
         return make_rows([(str(item[0]), str(item[1])) for item in described], fetched, max_rows=max_rows)
 
     def cancel(self) -> None:
