@@ -1,6 +1,6 @@
 """A project folder: where its parts live, its loaded configuration, its repository, and the lock that writers take."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,12 @@ class Project:
     root: Path
     config: KtxConfig
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def warehouses(self) -> Mapping[str, WarehouseConnection]:
+        """The connections that are databases, by id; the others are context sources."""
+        found = self.config.connections.items()
+        return {name: connection for name, connection in found if isinstance(connection, WarehouseFields)}
 
     @property
     def config_file(self) -> Path:

@@ -13,7 +13,11 @@ START: dict[str, Row] = {
 CONTEXT: dict[str, Row] = {
     "connection": ("ktx.cli.commands.connection", "connection", "list and test the connections of ktx.yaml"),
 }
-ASK: dict[str, Row] = {}
+ASK: dict[str, Row] = {
+    "sl": ("ktx.cli.commands.sl", "sl", "find, read, check and query semantic sources"),
+    "sql": ("ktx.cli.commands.sql", "sql", "run one read-only SQL statement"),
+    "wiki": ("ktx.cli.commands.wiki", "wiki", "find and read wiki pages"),
+}
 SERVE: dict[str, Row] = {}
 MODELS: dict[str, Row] = {}
 MORE: dict[str, Row] = {

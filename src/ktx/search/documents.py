@@ -12,7 +12,7 @@ from ktx.search.text import name_text, split_text
 from ktx.wiki.page import Page
 
 DocumentKind = Literal["wiki", "source", "measure", "dimension", "segment"]
-DESCRIPTION_ORDER = ("user", "ai", "dbt", "db")
+DESCRIPTION_ORDER = ("user", "dbt", "ai", "db")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,40 @@
+"""Groups of commands that can also be asked directly: `ktx wiki refunds` beside `ktx wiki read refunds`."""
+
+from collections.abc import Callable
+
+import click
+
+
+class AskGroup(click.Group):
+    """A group that hands anything which is not one of its commands to the command called `find`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `find` before arguments that name no command of the group."""
+        is_help = bool(args) and args[0] in ("-h", "--help")
+        if not is_help and (not args or self.get_command(ctx, args[0]) is None):
+            args = ["find", *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, the direct question left out: the usage line shows it."""
+        return [name for name in super().list_commands(ctx) if name != "find"]
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show both forms."""
+        formatter.write_usage(ctx.command_path, "[WORDS]... [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...")
+
+
+def output_option(command: Callable[..., object]) -> Callable[..., object]:
+    """Add `--output` and `--json`, handed over together as `output`."""
+
+    def chosen(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str:
+        del parameter
+        return "json" if ctx.params.pop("as_json", False) else value or "auto"
+
+    option = click.option(
+        "--output", type=click.Choice(["pretty", "plain", "json"]), callback=chosen, expose_value=True,
+        help="How to print; `pretty` on a terminal and `plain` elsewhere when not given.",
+    )  # fmt: skip
+    flag = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Short for --output json.")
+    return flag(option(command))

@@ -1,0 +1,319 @@
+"""The answers, exactly as agents and scripts see them: one pydantic model per answer, camelCase on the wire, absent parts left out.
+
+The command line prints these with `--json`; the MCP server sends the same objects.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+
+class Answer(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, serialize_by_alias=True
+    )
+
+    def plain(self) -> dict[str, Any]:
+        """Give the answer as plain JSON values, without the parts that are absent."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class ConnectionInfo(Answer):
+    """A warehouse that can be asked."""
+
+    id: str
+    name: str
+    connection_type: str = Field(description="the driver: postgres, duckdb, sqlite, …")
+
+
+class ConnectionList(Answer):
+    """Every warehouse of the project."""
+
+    connections: list[ConnectionInfo]
+
+
+class LaneStatus(Answer):
+    """What one lane of a search did."""
+
+    lane: Literal["lexical", "token", "dictionary", "semantic"]
+    status: Literal["ok", "skipped"]
+    requested_candidate_pool_limit: int
+    effective_candidate_pool_limit: int
+    returned_candidate_count: int
+    weight: float
+    reason: str | None = None
+
+
+class TableRefInfo(Answer):
+    """The physical identity of a table."""
+
+    catalog: str | None = None
+    db: str | None = None
+    name: str
+
+
+class Ref(Answer):
+    """One thing that was discovered, by its identity; read it with the tool for its kind."""
+
+    kind: Literal["wiki", "sl_source", "sl_measure", "sl_dimension", "sl_segment", "table", "column"]
+    id: str
+    score: float
+    summary: str
+    snippet: str
+    matched_on: Literal["name", "display", "description", "comment", "expr", "sample_value", "body"]
+    connection_id: str | None = None
+    table_ref: TableRefInfo | None = None
+    column_name: str | None = None
+
+
+class Discovery(Answer):
+    """What the project knows about a question, best first."""
+
+    refs: list[Ref]
+
+
+class WikiHit(Answer):
+    """A wiki page that was found or listed."""
+
+    key: str
+    path: str
+    scope: Literal["global", "user"]
+    summary: str
+    score: float
+    match_reasons: list[str] | None = None
+    snippet: str | None = None
+    lanes: list[LaneStatus] | None = None
+
+
+class WikiSearch(Answer):
+    """Wiki pages, best first."""
+
+    results: list[WikiHit]
+    total_found: int
+    lanes: list[LaneStatus] | None = None
+
+
+class WikiPage(Answer):
+    """A wiki page in full."""
+
+    key: str
+    summary: str
+    content: str
+    scope: Literal["global", "user"]
+    tags: list[str] | None = None
+    refs: list[str] | None = None
+    sl_refs: list[str] | None = None
+    stale_since: str | None = None
+
+
+class ColumnInfo(Answer):
+    """A physical column."""
+
+    name: str
+    native_type: str
+    normalized_type: str
+    dimension_type: Literal["string", "number", "time", "boolean"]
+    nullable: bool
+    primary_key: bool
+    comment: str | None
+
+
+class ForeignKeyInfo(Answer):
+    """A declared foreign key; columns pair up by position."""
+
+    columns: list[str]
+    references: TableRefInfo
+    referenced_columns: list[str]
+    name: str | None = None
+
+
+class SnapshotInfo(Answer):
+    """Which scan an answer comes from."""
+
+    sync_id: str
+    extracted_at: str
+    scan_run_id: str
+
+
+class TableDetails(Answer):
+    """A table as the last scan saw it."""
+
+    ok: Literal[True] = True
+    connection_id: str
+    table_ref: TableRefInfo
+    display: str
+    kind: str
+    comment: str | None
+    estimated_rows: int | None
+    columns: list[ColumnInfo]
+    foreign_keys: list[ForeignKeyInfo]
+    snapshot: SnapshotInfo
+
+    def plain(self) -> dict[str, Any]:
+        """Keep the nulls: here they say that the database declares nothing."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class EntityError(Answer):
+    """Why a table could not be described, and what may have been meant."""
+
+    code: Literal["scan_missing", "table_not_found", "ambiguous_table", "column_not_found"]
+    message: str
+    candidates: list[str] | None = None
+
+
+class MissingDetails(Answer):
+    """A table that could not be described."""
+
+    ok: Literal[False] = False
+    connection_id: str
+    table: str
+    snapshot: SnapshotInfo | None = None
+    error: EntityError
+
+
+class EntityDetails(Answer):
+    """One result per entity asked, in order."""
+
+    results: list[TableDetails | MissingDetails]
+
+    def plain(self) -> dict[str, Any]:
+        """Give each result in its own form."""
+        return {"results": [result.plain() for result in self.results]}
+
+
+class DictionaryCoverage(Answer):
+    """How much of a connection's values the dictionary has seen."""
+
+    sampled_rows: int | None = None
+    values_per_column: int | None = None
+    profiled_columns: int
+    sync_id: str | None = None
+    profiled_at: str | None = None
+
+
+class DictionaryScope(Answer):
+    """One connection that was searched."""
+
+    connection_id: str
+    coverage: DictionaryCoverage | None = None
+    status: Literal["ready", "no_profile_artifact", "no_candidate_columns"]
+
+
+class ValueMatch(Answer):
+    """A column in which the value was seen, in the spelling found there."""
+
+    connection_id: str
+    source_name: str
+    column_name: str
+    matched_value: str
+    cardinality: int | None = None
+
+
+class ValueMiss(Answer):
+    """A connection in which the value was not seen; that it is absent does not follow."""
+
+    connection_id: str
+    reason: Literal["value_not_in_sample", "no_profile_artifact", "no_candidate_columns"]
+
+
+class ValueResult(Answer):
+    """What was found for one value."""
+
+    value: str
+    matches: list[ValueMatch]
+    misses: list[ValueMiss]
+
+
+class DictionarySearch(Answer):
+    """Where literal values live."""
+
+    searched: list[DictionaryScope]
+    results: list[ValueResult]
+
+
+class SourceHit(Answer):
+    """A semantic source that was found or listed."""
+
+    connection_id: str
+    name: str
+    summary: str
+    score: float | None = None
+    match_reasons: list[str] | None = None
+    table: str | None = None
+    measures: int | None = None
+    dimensions: int | None = None
+
+
+class SourceSearch(Answer):
+    """Semantic sources, best first, or all by name."""
+
+    results: list[SourceHit]
+    total_found: int
+    lanes: list[LaneStatus] | None = None
+
+
+class SourceText(Answer):
+    """A semantic source as it stands once its files are put together."""
+
+    source_name: str
+    yaml: str
+
+
+class QueryAnswer(Answer):
+    """The rows that answer a semantic question. `totalRows` counts the rows given; `warnings` say what to know about them."""
+
+    connection_id: str | None = None
+    dialect: str | None = None
+    headers: list[str]
+    rows: list[list[JsonValue]]
+    total_rows: int
+    warnings: list[str]
+    notes: list[str] | None = None
+    sql: str | None = None
+    plan: JsonValue = None
+
+
+class CompiledAnswer(Answer):
+    """A semantic question as SQL, not executed."""
+
+    connection_id: str
+    dialect: str
+    headers: list[str]
+    sql: str
+    warnings: list[str]
+    plan: JsonValue = None
+
+
+class SqlAnswer(Answer):
+    """The rows of a SQL statement."""
+
+    headers: list[str]
+    header_types: list[str] | None = None
+    rows: list[list[JsonValue]]
+    row_count: int
+    is_truncated: bool | None = None
+    notes: list[str] | None = None
+
+
+class FindingInfo(Answer):
+    """One problem in the layer, with its place and the way out."""
+
+    level: Literal["error", "warning", "note"]
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    path: str | None = None
+    fix: str | None = None
+
+
+class Validation(Answer):
+    """What is wrong with the layer; `ok` when nothing is an error."""
+
+    ok: bool
+    checked: int
+    findings: list[FindingInfo]

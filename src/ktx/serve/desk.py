@@ -1,0 +1,180 @@
+"""The desk at which questions are answered: an opened project, and what has been opened for it so far.
+
+Everything heavy is imported and opened on first use, and kept: a one-off command pays only for what it needs, a server once.
+Files may change while a server runs: the layer is loaded again, and the index refreshed, when a stat says so.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ktx.errors import ConfigError, UsageError
+from ktx.project import Project, ensure_state_dir
+from ktx.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from ktx.search.index import Index
+    from ktx.semantic.source import Layer
+    from ktx.warehouse.warehouse import Warehouse
+
+
+LOCAL_USER = "local"
+
+
+@dataclass(kw_only=True)
+class _Open:
+    """What is open; guarded by `lock`."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    layers: "dict[str, tuple[int, Layer]]" = field(default_factory=dict[str, "tuple[int, Layer]"])
+    looked_at: dict[str, tuple[float, int]] = field(default_factory=dict[str, tuple[float, int]])
+    warehouses: "dict[str, Warehouse]" = field(default_factory=dict[str, "Warehouse"])
+    index: "Index | None" = None
+    index_checked_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """A project ready to be asked. `recheck_s` is how long a look at the files is believed; a one-off command never looks twice."""
+
+    project: Project
+    recheck_s: float = 1.0
+    clock: Callable[[], float] = time.monotonic
+    user_id: str = LOCAL_USER
+    _open: _Open = field(default_factory=_Open, repr=False, compare=False)
+
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened; running statements are cancelled."""
+        with self._open.lock:
+            warehouses = list(self._open.warehouses.values())
+            self._open.warehouses.clear()
+            if self._open.index is not None:
+                self._open.index.close()
+                self._open.index = None
+        for warehouse in warehouses:
+            warehouse.close()
+
+    def connection_id(self, given: str | None) -> str:
+        """Give the warehouse meant: the named one, or the only one.
+
+        Raises:
+            UsageError: there is no such warehouse, or none was named and there are several.
+        """
+        known = self.project.warehouses
+        if given is not None:
+            if given in known:
+                return given
+            if given in self.project.config.connections:
+                message = f"connection `{given}` is a context source, not a warehouse"
+                raise UsageError(message, hint=_choices(known))
+            message = f"there is no connection `{given[:80]}`.{did_you_mean(given, known)}"
+            raise UsageError(message, hint=_choices(known))
+        if len(known) == 1:
+            return next(iter(known))
+        if not known:
+            message = "the project has no warehouse connection"
+            raise ConfigError(message, hint="add one under `connections` in ktx.yaml")
+        message = "the project has several warehouses, so the question must name one"
+        raise UsageError(message, hint=_choices(known))
+
+    def known_connection(self, given: str | None) -> str | None:
+        """Give the connection that narrows a search, context sources included; None stays None.
+
+        Raises:
+            UsageError: there is no such connection.
+        """
+        known = self.project.config.connections
+        if given is None or given in known:
+            return given
+        message = f"there is no connection `{given[:80]}`.{did_you_mean(given, known)}"
+        raise UsageError(message, hint=_choices(known))
+
+    def layer(self, connection_id: str) -> "Layer":
+        """Give the semantic layer of a connection as its files stand now."""
+        from ktx.semantic.load import load_layer
+
+        with self._open.lock:
+            mark = self._fingerprint(connection_id)
+            kept = self._open.layers.get(connection_id)
+            if kept is not None and kept[0] == mark:
+                return kept[1]
+            layer = load_layer(self.project.semantic_dir, connection_id)
+            self._open.layers[connection_id] = (mark, layer)
+            return layer
+
+    def warehouse(self, connection_id: str) -> "Warehouse":
+        """Give the warehouse of a connection; its first statement opens it.
+
+        Raises:
+            ConfigError: its driver is not installed, or a secret cannot be read.
+        """
+        from ktx.warehouse.connect import open_warehouse
+
+        with self._open.lock:
+            warehouse = self._open.warehouses.get(connection_id)
+            if warehouse is None:
+                connection = self.project.warehouses[connection_id]
+                warehouse = open_warehouse(connection_id, connection, self.project.root)
+                self._open.warehouses[connection_id] = warehouse
+            return warehouse
+
+    @contextmanager
+    def searching(self) -> "Generator[Index]":
+        """Hold the search index, brought up to date when the last look is older than `recheck_s`."""
+        from ktx.search.index import open_index
+        from ktx.search.reindex import refresh
+
+        with self._open.lock:
+            now = self.clock()
+            if self._open.index is None:
+                self._open.index = open_index(ensure_state_dir(self.project) / "index.sqlite")
+            if self._open.index_checked_at is None or now - self._open.index_checked_at >= self.recheck_s:
+                refresh(self._open.index, self.project.root)
+                self._open.index_checked_at = self.clock()
+            yield self._open.index
+
+    def _fingerprint(self, connection_id: str) -> int:
+        """Give a number that changes with the stat of any file of a layer."""
+        now = self.clock()
+        seen = self._open.looked_at.get(connection_id)
+        if seen is not None and now - seen[0] < self.recheck_s:
+            return seen[1]
+        mark = hash(tuple(sorted(_stats(self.project.semantic_dir / connection_id))))
+        self._open.looked_at[connection_id] = (now, mark)
+        return mark
+
+
+def _choices(known: Iterable[str]) -> str:
+    names = ", ".join(f"`{name}`" for name in known)
+    return f"name one of {names}" if names else "add a warehouse under `connections` in ktx.yaml"
+
+
+def _stats(folder: Path) -> list[tuple[str, int, int]]:
+    found: list[tuple[str, int, int]] = []
+    pending = [str(folder)]
+    while pending:
+        try:
+            entries = os.scandir(pending.pop())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        with entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    stat = entry.stat()
+                    found.append((entry.path, stat.st_mtime_ns, stat.st_size))
+    return found

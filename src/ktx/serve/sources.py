@@ -1,0 +1,157 @@
+"""Semantic sources: found, listed, read as the compiler sees them."""
+
+from io import StringIO
+from typing import Protocol, cast
+
+from ruamel.yaml import YAML
+
+from ktx.errors import LayerError
+from ktx.search.lanes import Scope
+from ktx.search.query import LAYER_KINDS, search
+from ktx.semantic.source import Column, Join, Layer, Measure, Segment, Source
+from ktx.serve.answers import SourceHit, SourceSearch, SourceText
+from ktx.serve.desk import Desk
+from ktx.serve.lanes import lane_statuses
+from ktx.suggest import did_you_mean
+
+
+def source_search(
+    desk: Desk, query: str, *, connection_id: str | None = None, limit: int = 10
+) -> SourceSearch:
+    """Find sources by what is in them: names, descriptions, measures, columns, sampled values."""
+    scope = Scope(kinds=LAYER_KINDS, connection_id=desk.known_connection(connection_id))
+    with desk.searching() as index:
+        result = search(index, query, scope, limit=limit, by_source=True)
+    return SourceSearch(
+        results=[
+            SourceHit(
+                connection_id=hit.connection_id or "",
+                name=hit.ref,
+                summary=hit.summary,
+                score=round(hit.score, 6),
+                match_reasons=list(hit.reasons),
+                table=hit.table,
+            )
+            for hit in result.hits
+        ],
+        total_found=result.total_found,
+        lanes=lane_statuses(result.lanes),
+    )
+
+
+def source_list(desk: Desk, *, connection_id: str | None = None, limit: int | None = None) -> SourceSearch:
+    """List the sources of one connection, or of all, by name."""
+    chosen = desk.known_connection(connection_id)
+    connections = [chosen] if chosen is not None else sorted(desk.project.warehouses)
+    hits = [
+        SourceHit(
+            connection_id=connection,
+            name=name,
+            summary=source.description or "",
+            table=source.table,
+            measures=len(source.measures),
+            dimensions=sum(column.visibility == "public" for column in source.columns),
+        )
+        for connection in connections
+        for name, source in sorted(desk.layer(connection).sources.items())
+    ]
+    return SourceSearch(results=hits[: limit or len(hits)], total_found=len(hits))
+
+
+def sl_read_source(desk: Desk, connection_id: str | None, source_name: str) -> SourceText:
+    """Give a source as it stands once manifest and overlay are put together, derived measures included.
+
+    Raises:
+        UsageError: the connection is unknown.
+        LayerError: there is no such source, or its files cannot be used.
+    """
+    chosen = desk.connection_id(connection_id)
+    source = find_source(desk.layer(chosen), source_name)
+    stream = StringIO()
+    _writer().dump(_source(source), stream)
+    return SourceText(source_name=source.name, yaml=stream.getvalue())
+
+
+def find_source(layer: Layer, name: str) -> Source:
+    """Give the source of that name.
+
+    Raises:
+        LayerError: there is none, or its files cannot be used.
+    """
+    source = layer.sources.get(name)
+    if source is not None:
+        return source
+    if name in layer.broken:
+        message = f"source `{name}` cannot be used as its file stands"
+        raise LayerError(message, findings=layer.broken[name])
+    message = (
+        f"connection `{layer.connection_id}` has no source `{name[:120]}`.{did_you_mean(name, layer.sources)}"
+    )
+    raise LayerError(
+        message, hint="list the sources with `ktx sl`, or find one with the tool `discover_data`"
+    )
+
+
+def _source(source: Source) -> dict[str, object]:
+    return _filled(
+        name=source.name,
+        descriptions=dict(source.descriptions),
+        table=source.table,
+        sql=source.sql,
+        grain=list(source.grain),
+        default_time_dimension=source.default_time_dimension,
+        columns=[_column(column) for column in source.columns if column.visibility != "hidden"],
+        measures=[_measure(measure) for measure in source.measures],
+        segments=[_segment(segment) for segment in source.segments],
+        joins=[_join(join) for join in source.joins],
+    )
+
+
+def _column(column: Column) -> dict[str, object]:
+    return _filled(
+        name=column.name,
+        type=column.kind,
+        role=column.role if column.role != "default" else None,
+        visibility=column.visibility if column.visibility != "public" else None,
+        expr=column.expr,
+        natural_granularity=column.natural_granularity,
+        descriptions=dict(column.descriptions),
+        enum_values=list(column.enum_values),
+    )
+
+
+def _measure(measure: Measure) -> dict[str, object]:
+    bare = measure.non_additive
+    return _filled(
+        name=measure.name,
+        expr=measure.expr,
+        filter=measure.filter,
+        segments=list(measure.segments),
+        time_dimension=measure.time_dimension,
+        non_additive={"dimension": bare.dimension, "window": bare.window} if bare else None,
+        description=measure.description,
+        implicit=measure.is_implicit or None,
+    )
+
+
+def _segment(segment: Segment) -> dict[str, object]:
+    return _filled(name=segment.name, expr=segment.expr, description=segment.description)
+
+
+def _join(join: Join) -> dict[str, object]:
+    return _filled(to=join.to, on=join.on, relationship=join.relationship, alias=join.alias)
+
+
+def _filled(**parts: object) -> dict[str, object]:
+    return {name: value for name, value in parts.items() if value not in (None, [], {}, "")}
+
+
+class _Writer(Protocol):
+    def dump(self, data: object, stream: StringIO) -> None: ...
+
+
+def _writer() -> _Writer:
+    writer = YAML()
+    writer.width = 4096
+    writer.indent(mapping=2, sequence=4, offset=2)
+    return cast("_Writer", writer)
