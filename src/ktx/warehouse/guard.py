@@ -169,15 +169,12 @@ def _ensure_table(node: exp.Table, *, dialect: str) -> None:
         raise _refused(f"reading a file or stage (`{name.name}`)")
     if node.args.get("hints"):
         raise _refused("a table hint")
+    if dialect == "sqlite" and name.name.lower().startswith(("pragma_", "sqlite_dbpage", "dbstat")):
+        raise _refused(f"`{name.name.lower()}`, which looks beyond the tables of the database")
     if dialect in {"duckdb", "clickhouse", "databricks", "spark"} and isinstance(name, exp.Identifier):
         text = str(name.this).lower()
-        outer = node.args.get("db")
         if "/" in text or "\\" in text or "*" in text or text.endswith(_PATH_ENDINGS):
             raise _refused(f"reading a file (`{name.this}`)")
-        if dialect in {"databricks", "spark"} and outer is not None:
-            formats = {"csv", "json", "parquet", "text", "binaryfile", "delta", "avro", "orc"}
-            if outer.name.lower() in formats and "/" in text:
-                raise _refused(f"reading a file (`{name.this}`)")
 
 
 def _makes_rows(node: exp.Func) -> bool:
