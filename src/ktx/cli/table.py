@@ -11,6 +11,7 @@ START: dict[str, Row] = {
     "status": ("ktx.cli.commands.status", "status", "what works, what does not, and what to do next"),
 }
 CONTEXT: dict[str, Row] = {
+    "ingest": ("ktx.cli.commands.ingest", "ingest", "scan databases: tables, keys, joins, values"),
     "connection": ("ktx.cli.commands.connection", "connection", "list and test the connections of ktx.yaml"),
 }
 ASK: dict[str, Row] = {

@@ -1,0 +1,43 @@
+"""`ktx ingest`: scan databases into the manifest."""
+
+import sys
+
+import click
+
+from ktx.cli.options import json_option, project_option
+from ktx.cli.render.data import write_json, write_text
+from ktx.cli.render.ingest import ingest_json, ingest_text
+from ktx.cli.render.narrate import show_error
+from ktx.cli.render.progress import drawn_events
+from ktx.errors import UsageError
+from ktx.ingest.pipeline import ingest as run_ingest
+from ktx.project import Project
+
+
+@click.command()
+@click.argument("connection_ids", metavar="[ID]…", nargs=-1)
+@click.option("--all", "is_all", is_flag=True, help="Every database; the same as naming none.")
+@click.option("--plain", is_flag=True, help="One line per step, nothing drawn over.")
+@project_option
+@json_option
+def ingest(
+    *, project: Project, connection_ids: tuple[str, ...], is_all: bool, plain: bool, as_json: bool
+) -> int:
+    """Scan databases: tables, keys, joins, values; write the manifest, check it, commit it, index it.
+
+    Without an ID every database of ktx.yaml is scanned. A second run on an unchanged database writes nothing.
+    """
+    if is_all and connection_ids:
+        raise UsageError(
+            "Give connection ids or `--all`, not both.", hint="`ktx ingest` alone takes every database."
+        )
+    with drawn_events(is_plain=plain or as_json) as emit:
+        report = run_ingest(project, connection_ids, emit=emit)
+    if as_json:
+        write_json(ingest_json(report))
+    else:
+        write_text(ingest_text(report, is_wide=sys.stdout.isatty()))
+    for one in report.connections:
+        if one.error:
+            show_error(f"{one.connection_id}: {one.error}", hint=one.hint, findings=one.findings)
+    return report.exit_code

@@ -1,0 +1,335 @@
+"""An ingest of database connections: scan, merge into the manifest, check the whole layer, write, commit once, reindex.
+
+The stages of a connection are data (`STAGES`); each fills in a `_Work`. A connection that fails leaves nothing behind and
+keeps no other from being done. Files are written only after every connection has been worked out, right before the commit.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ktx.catalog import TableRef
+from ktx.errors import KtxError, LayerError
+from ktx.events import Emit, Notice, StageFinished, StageStarted, ignore
+from ktx.findings import Finding, has_errors
+from ktx.ingest import manifests
+from ktx.ingest.report import ConnectionReport, IngestReport, Link, Step
+from ktx.project import (
+    Project,
+    ensure_state_dir,
+    project_lock,
+    project_repository,
+    warehouse_connection,
+    warehouse_ids,
+)
+from ktx.scan.relationships.find import Settings
+from ktx.scan.relationships.score import Thresholds
+from ktx.scan.run import ScanReport, ScanSettings, scan_connection
+from ktx.scan.store import ScanStore, open_store
+from ktx.search.index import ColumnValues, open_index
+from ktx.search.reindex import ValueBatch, refresh
+from ktx.semantic.manifest import Shard
+from ktx.semantic.merge import (
+    Descriptions,
+    Structure,
+    known_names,
+    merge_shards,
+    read_decisions,
+    read_inferred,
+    source_names,
+)
+from ktx.semantic.source import Layer
+from ktx.warehouse.connect import open_warehouse
+
+INDEX_NAME = "index.sqlite"
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """One connection on its way through the stages."""
+
+    project: Project
+    store: ScanStore
+    connection_id: str
+    emit: Emit
+    old: dict[str, Shard] = field(default_factory=dict[str, Shard])
+    scan: ScanReport | None = None
+    names: dict[TableRef, str] = field(default_factory=dict[TableRef, str])
+    descriptions: dict[TableRef, Descriptions] = field(default_factory=dict[TableRef, Descriptions])
+    changes: dict[Path, str | None] = field(default_factory=dict[Path, str | None])
+    layer: Layer | None = None
+    findings: tuple[Finding, ...] = ()
+    steps: list[Step] = field(default_factory=list[Step])
+
+    @property
+    def scanned(self) -> ScanReport:
+        """The scan, which every later stage needs."""
+        if self.scan is None:
+            raise AssertionError("the scan stage has not run")
+        return self.scan
+
+
+def ingest(
+    project: Project, connection_ids: Sequence[str] = (), *, emit: Emit = ignore, lock_timeout_s: float = 60.0
+) -> IngestReport:
+    """Ingest the named databases, or all, and give what was done.
+
+    Raises:
+        ConfigError: an id is unknown, or git cannot be used.
+        OutsideError: another ktx command keeps the project's lock.
+    """
+    started = time.monotonic()
+    chosen = tuple(dict.fromkeys(connection_ids)) or warehouse_ids(project)
+    for connection_id in chosen:
+        warehouse_connection(project, connection_id)
+    with project_lock(project, timeout_s=lock_timeout_s), open_store(ensure_state_dir(project)) as store:
+        works = [
+            _Work(project=project, store=store, connection_id=connection_id, emit=emit)
+            for connection_id in chosen
+        ]
+        reports = [_run(work) for work in works]
+        commit = _commit(project, works, reports)
+        indexed = _reindex(project, store, emit)
+    return IngestReport(
+        connections=tuple(reports),
+        commit=commit,
+        indexed=indexed,
+        seconds=time.monotonic() - started,
+        plan=chosen,
+    )
+
+
+def _scan(work: _Work) -> str:
+    settings = _settings(work.project)
+    work.old = manifests.read_shards(work.project.semantic_dir, work.connection_id)
+    connection = warehouse_connection(work.project, work.connection_id)
+    with open_warehouse(work.connection_id, connection, work.project.root) as warehouse:
+        work.scan = scan_connection(
+            warehouse,
+            settings=settings,
+            decided=read_decisions(work.old.values()),
+            inferred_before=read_inferred(work.old.values()),
+            emit=work.emit,
+        )
+    if not work.scan.catalog.tables:
+        raise LayerError(
+            f"`{work.connection_id}` has no table in scope.",
+            hint="Check `schemas` and `enabled_tables` of the connection, and the rights of its user.",
+        )
+    tables = work.scan.catalog.tables
+    return f"{len(tables):,} tables, {sum(len(table.columns) for table in tables):,} columns"
+
+
+def _merge(work: _Work) -> str:
+    scan = work.scanned
+    names = source_names((table.ref for table in scan.catalog.tables), known_names(work.old.values()))
+    structure = Structure(
+        catalog=scan.catalog,
+        keys={ref: key.columns for ref, key in scan.found.keys.primary.items() if key.is_proven},
+        relationships=scan.accepted,
+        rejected=tuple(one for one in scan.found.decided("rejected") if one.origin == "manual"),
+    )
+    shards = merge_shards(structure, names, work.old, descriptions=work.descriptions)
+    work.names = names
+    work.changes = manifests.render_changes(work.project.semantic_dir, work.connection_id, shards, work.old)
+    return f"{len(work.changes)} of {len(shards)} files change"
+
+
+def _check(work: _Work) -> str:
+    work.layer = manifests.layer_with(work.project.semantic_dir, work.connection_id, work.changes)
+    findings = manifests.check_changes(work.layer, work.scanned.catalog)
+    folder = f"/{manifests.MANIFEST_FOLDER}/"
+    ours = [
+        finding for finding in findings if finding.level == "error" and folder in (finding.where.file or "")
+    ]
+    if ours:
+        raise LayerError(
+            f"The manifest of `{work.connection_id}` did not pass its own check, so nothing of it was written.",
+            hint="Please report this with the findings below.",
+            findings=ours,
+        )
+    work.findings = tuple(finding for finding in findings if finding.level != "note")
+    return "with problems" if has_errors(work.findings) else "no errors"
+
+
+def _remember(work: _Work) -> str:
+    scan = work.scanned
+    is_changed = work.store.save(scan.catalog, scan.profiles, scan.found.relationships)
+    return "renewed" if is_changed else "unchanged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a connection: its name in reports, and what it does; the text it gives is the step's detail."""
+
+    operation: str
+    run: Callable[[_Work], str]
+
+
+STAGES = (
+    Stage(operation="database-schema", run=_scan),
+    Stage(operation="manifest", run=_merge),
+    Stage(operation="check", run=_check),
+    Stage(operation="state", run=_remember),
+)
+
+
+def _run(work: _Work) -> ConnectionReport:
+    started = time.monotonic()
+    driver = warehouse_connection(work.project, work.connection_id).driver
+    work.emit(Notice(message=f"{work.connection_id} ({driver})"))
+    failure: KtxError | None = None
+    for stage in STAGES:
+        mark = time.monotonic()
+        if failure is not None:
+            work.steps.append(Step(operation=stage.operation, status="not-run"))
+            continue
+        try:
+            detail = stage.run(work)
+        except KtxError as error:
+            failure = error
+            work.steps.append(
+                Step(
+                    operation=stage.operation,
+                    status="failed",
+                    detail=error.message,
+                    seconds=time.monotonic() - mark,
+                )
+            )
+            continue
+        work.steps.append(
+            Step(operation=stage.operation, status="done", detail=detail, seconds=time.monotonic() - mark)
+        )
+    if failure is not None:
+        work.changes = {}
+        return ConnectionReport(
+            connection_id=work.connection_id,
+            driver=driver,
+            status="failed",
+            steps=tuple(work.steps),
+            findings=failure.findings,
+            error=failure.message,
+            hint=failure.hint,
+            exit_code=failure.exit_code,
+            seconds=time.monotonic() - started,
+        )
+    return _report(work, driver, seconds=time.monotonic() - started)
+
+
+def _report(work: _Work, driver: str, *, seconds: float) -> ConnectionReport:
+    scan = work.scanned
+    tables = scan.catalog.tables
+
+    def links(decision: str) -> tuple[Link, ...]:
+        chosen = {
+            "accepted": scan.accepted,
+            "review": scan.found.decided("review"),
+            "dropped": scan.dropped,
+        }[decision]
+        return tuple(
+            Link.of(
+                one,
+                source=work.names.get(one.source, str(one.source)),
+                target=work.names.get(one.target, str(one.target)),
+            )
+            for one in chosen
+        )
+
+    return ConnectionReport(
+        connection_id=work.connection_id,
+        driver=driver,
+        status="done",
+        steps=tuple(work.steps),
+        tables=len(tables),
+        columns=sum(len(table.columns) for table in tables),
+        rows=sum(table.row_count or 0 for table in tables),
+        keys=tuple(
+            f"{work.names[ref]}({', '.join(key.columns)})"
+            + ("" if key.is_declared else " found" if key.is_proven else " guessed, not marked")
+            for ref, key in sorted(scan.found.keys.primary.items())
+        ),
+        joins=links("accepted"),
+        review=links("review"),
+        dropped=links("dropped"),
+        unasked=scan.found.unasked,
+        unprofiled=tuple(f"{failure.table}: {failure.reason}" for failure in scan.failures),
+        gaps=tuple(f"{gap.what}: {gap.reason}" for gap in scan.catalog.gaps),
+        measures=_measures(work.layer),
+        findings=work.findings,
+        changed_files=tuple(str(path.relative_to(work.project.root)) for path in sorted(work.changes)),
+        seconds=seconds,
+    )
+
+
+def _measures(layer: Layer | None) -> tuple[str, ...]:
+    if layer is None:
+        return ()
+    return tuple(
+        f"{name}.{measure.name}"
+        for name, source in sorted(layer.sources.items())
+        for measure in source.measures
+    )
+
+
+def _commit(project: Project, works: Sequence[_Work], reports: Sequence[ConnectionReport]) -> str | None:
+    done = [work for work, report in zip(works, reports, strict=True) if report.status == "done"]
+    if not done:
+        return None
+    repository = project_repository(project)
+    for work in done:
+        manifests.write_changes(work.changes)
+    folders = [manifests.manifest_dir(project.semantic_dir, work.connection_id) for work in done]
+    ids = ", ".join(work.connection_id for work in done)
+    return repository.commit(folders, f"Ingest {ids}", author=project.config.storage.git.author)
+
+
+def _reindex(project: Project, store: ScanStore, emit: Emit) -> str:
+    emit(StageStarted(stage="index"))
+    values = [
+        ValueBatch(
+            connection_id=connection_id,
+            stamp=store.values_stamp(connection_id),
+            read=lambda connection_id=connection_id: _column_values(project, store, connection_id),
+        )
+        for connection_id in warehouse_ids(project)
+    ]
+    with open_index(ensure_state_dir(project) / INDEX_NAME) as index:
+        report = refresh(index, project.root, values=values)
+    changed = report.added + report.changed + report.removed
+    summary = f"{changed} of {changed + report.unchanged} files read" if changed else "already up to date"
+    emit(StageFinished(stage="index", summary=summary))
+    return summary
+
+
+def _column_values(project: Project, store: ScanStore, connection_id: str) -> Sequence[ColumnValues]:
+    names = known_names(manifests.read_shards(project.semantic_dir, connection_id).values())
+    return [
+        ColumnValues(
+            source=names[found.table],
+            column=found.column,
+            values=found.values,
+            cardinality=found.distinct_count,
+        )
+        for found in store.column_values(connection_id)
+        if found.table in names
+    ]
+
+
+def _settings(project: Project) -> ScanSettings:
+    given = project.config.scan.relationships
+    budget = given.validation_budget
+    return ScanSettings(
+        sample_rows=given.profile_sample_rows,
+        concurrency=given.profile_concurrency,
+        has_relationships=given.enabled,
+        validation_budget=budget if isinstance(budget, int) else None,
+        is_unbounded=budget == "all",
+        relationships=Settings(
+            thresholds=Thresholds(accept=given.accept_threshold, review=given.review_threshold),
+            max_candidates_per_column=given.max_candidates_per_column,
+            limit_s=given.detection_budget_ms / 1000,
+            concurrency=given.validation_concurrency,
+            is_validation_required=given.validation_required_for_manifest,
+        ),
+    )
