@@ -1,0 +1,245 @@
+"""Free text to trees: parsed once in the warehouse's own dialect, held to an allow-list, and put into one normal form.
+
+A tree that leaves this module holds no sub-select, no table, no star outside `count(*)`, no second statement and no
+function that reads outside the row. It may be shared: copy before changing it.
+"""
+
+import functools
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from ktx.errors import QueryError
+from ktx.semantic.allowed import WRITES, refusal
+from ktx.semantic.dialects import Facts, as_double, facts_of
+
+_MAX_NODES = 5000
+
+
+@functools.lru_cache(maxsize=100_000)
+def parse_expression(text: str, dialect: str) -> exp.Expr:
+    """Make a checked tree of an expression or a condition, in normal form.
+
+    In normal form `/` is true division with NULL for a zero divisor, `count_distinct(x)` is `COUNT(DISTINCT x)`, and each
+    interpolated percentile is one `PercentileCont` over a value and a fraction.
+
+    Raises:
+        QueryError: when the text is not one expression, or holds something that is not allowed.
+    """
+    facts = facts_of(dialect)
+    try:
+        found = sqlglot.Dialect.get_or_raise(facts.name).parse_into(exp.Condition, text)
+        trees = [tree for tree in found if tree is not None]
+        if len(trees) != 1:
+            raise QueryError(f"`{text}` is not one expression.")
+        tree = _normal(trees[0], facts)
+        _ensure_allowed(tree, text)
+    except SqlglotError as error:
+        raise QueryError(
+            f"`{_shown(text)}` cannot be read as one {facts.name} expression.",
+            hint="Write one expression or condition over declared columns; sub-selects and further statements are refused.",
+        ) from error
+    except RecursionError:
+        raise QueryError(f"`{_shown(text)}` is nested too deeply to be read.") from None
+    return tree
+
+
+@functools.lru_cache(maxsize=20_000)
+def parse_select(text: str, dialect: str) -> exp.Query:
+    """Make a tree of the query behind an SQL source; a trailing `;` and comments fall away.
+
+    Raises:
+        QueryError: when the text is not exactly one query.
+    """
+    facts = facts_of(dialect)
+    try:
+        trees = [tree for tree in sqlglot.parse(text, dialect=facts.name) if tree is not None]
+    except (SqlglotError, RecursionError) as error:
+        raise QueryError(f"The `sql` of the source cannot be read as {facts.name}.") from error
+    trees = [tree for tree in trees if not isinstance(tree, exp.Semicolon)]
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise QueryError("The `sql` of a source must be exactly one SELECT.")
+    tree = trees[0]
+    for node in tree.walk():
+        if isinstance(node, WRITES):
+            raise QueryError(
+                f"The `sql` of a source may only read; it holds `{type(node).__name__.upper()}`."
+            )
+        node.pop_comments()
+    return tree
+
+
+def table_parts(text: str) -> tuple[str, ...]:
+    """Split a dotted physical name into its parts, outermost first; a part may be quoted in any dialect's way.
+
+    >>> table_parts('main."Order Items"')
+    ('main', 'Order Items')
+
+    Raises:
+        QueryError: when a part is empty or a quote is not closed.
+    """
+    closing = {'"': '"', "`": "`", "[": "]"}
+    parts: list[str] = []
+    rest = text.strip()
+    while True:
+        if rest[:1] in closing:
+            end = closing[rest[0]]
+            stop = rest.find(end, 1)
+            while stop >= 0 and rest[stop + 1 : stop + 2] == end:
+                stop = rest.find(end, stop + 2)
+            if stop < 0:
+                raise QueryError(f"The table name `{text}` has a quote that is never closed.")
+            parts.append(rest[1:stop].replace(end * 2, end))
+            rest = rest[stop + 1 :]
+        else:
+            head, dot, tail = rest.partition(".")
+            parts.append(head)
+            rest = dot + tail
+        if not parts[-1] or (rest and not rest.startswith(".")):
+            raise QueryError(f"`{text}` is not a table name.")
+        if not rest:
+            return tuple(parts)
+        rest = rest[1:]
+
+
+def has_aggregate(tree: exp.Expr) -> bool:
+    """Tell whether an aggregate is called anywhere in a tree, window calls included."""
+    return any(isinstance(node, exp.AggFunc) for node in tree.walk())
+
+
+def has_window(tree: exp.Expr) -> bool:
+    """Tell whether a tree holds a window call."""
+    return tree.find(exp.Window) is not None
+
+
+def conjuncts(tree: exp.Expr) -> tuple[exp.Expr, ...]:
+    """Split a condition at its outermost ANDs, through parentheses."""
+    inner = tree.unnest()
+    if isinstance(inner, exp.And):
+        return conjuncts(inner.left) + conjuncts(inner.right)
+    return (inner,)
+
+
+def wrapped(tree: exp.Expr) -> exp.Expr:
+    """Put a tree in parentheses unless it already stands as one."""
+    if isinstance(
+        tree, exp.Binary | exp.Connector | exp.Not | exp.Between | exp.In | exp.Neg | exp.Interval | exp.Is
+    ):
+        return exp.Paren(this=tree)
+    return tree
+
+
+def all_of(trees: list[exp.Expr]) -> exp.Expr | None:
+    """Join conditions by AND, each in parentheses where that matters; None for none."""
+    if not trees:
+        return None
+    result = _armed(trees[0]) if len(trees) > 1 else trees[0]
+    for tree in trees[1:]:
+        result = exp.And(this=result, expression=_armed(tree))
+    return result
+
+
+def _armed(tree: exp.Expr) -> exp.Expr:
+    return exp.Paren(this=tree) if isinstance(tree, exp.Or | exp.Xor) else tree
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _ensure_allowed(tree: exp.Expr, text: str) -> None:
+    for count, node in enumerate(tree.walk()):
+        if count > _MAX_NODES:
+            raise QueryError(f"`{_shown(text)}` is too large for one expression.")
+        node.pop_comments()
+        reason = refusal(node)
+        if reason is not None:
+            raise QueryError(
+                f"`{_shown(text)}` is refused: {reason}.",
+                hint="Expressions may use declared columns, literals, operators and plain functions of a row.",
+            )
+
+
+def _normal(tree: exp.Expr, facts: Facts) -> exp.Expr:
+    for node in reversed(list(tree.walk(bfs=False))):
+        changed = _normal_node(node, facts)
+        if changed is node:
+            continue
+        if node is tree:
+            tree = changed
+        else:
+            node.replace(changed)
+    return tree
+
+
+def _normal_node(node: exp.Expr, facts: Facts) -> exp.Expr:
+    if isinstance(node, exp.SafeDivide):
+        return exp.Paren(this=_division(node.this, node.expression, facts))
+    if isinstance(node, exp.Div):
+        return _division(node.left, node.right, facts)
+    if isinstance(node, exp.IntDiv | exp.Mod) and not _is_non_zero(node.expression):
+        node.set("expression", _or_null(node.expression.copy()))
+        return node
+    if isinstance(node, exp.Anonymous):
+        return _named_call(node)
+    if isinstance(node, exp.Median) and not facts.keeps_median:
+        return exp.PercentileCont(this=node.this, expression=exp.Literal.number("0.5"))
+    if isinstance(node, exp.Quantile) and facts.percentile == "percentile":
+        return exp.PercentileCont(this=node.this, expression=node.args["quantile"])
+    if isinstance(node, exp.WithinGroup) and isinstance(node.this, exp.PercentileCont):
+        return _within_group(node)
+    return node
+
+
+def _named_call(node: exp.Anonymous) -> exp.Expr:
+    name = node.name.lower()
+    values = node.expressions
+    if name == "count_distinct" and values:
+        return exp.Count(this=exp.Distinct(expressions=values), big_int=True)
+    if name == "percentile" and len(values) == 2:
+        return exp.PercentileCont(this=values[0], expression=_fraction(values[1]))
+    if name == "median" and len(values) == 1:
+        return exp.PercentileCont(this=values[0], expression=exp.Literal.number("0.5"))
+    return node
+
+
+def _within_group(node: exp.WithinGroup) -> exp.Expr:
+    ordered = node.expression.expressions[0]
+    fraction = _fraction(node.this.this)
+    if ordered.args.get("desc"):
+        fraction = exp.Literal.number(repr(1 - float(fraction.name)))
+    return exp.PercentileCont(this=ordered.this, expression=fraction)
+
+
+def _fraction(tree: exp.Expr) -> exp.Literal:
+    if isinstance(tree, exp.Literal) and not tree.is_string:
+        value = float(tree.name)
+        if 0 <= value <= 1:
+            return tree
+    raise QueryError(
+        f"A percentile takes a fraction from 0 to 1, not `{tree.sql()}`.", hint="Write `percentile(x, 0.9)`."
+    )
+
+
+def _division(left: exp.Expr, right: exp.Expr, facts: Facts) -> exp.Expr:
+    dialect = sqlglot.Dialect.get_or_raise(facts.name)
+    bottom = right.copy() if _is_non_zero(right) else _or_null(right.copy())
+    return exp.Div(
+        this=as_double(wrapped(left.copy()), facts),
+        expression=bottom,
+        typed=dialect.TYPED_DIVISION,
+        safe=dialect.SAFE_DIVISION,
+    )
+
+
+def _or_null(tree: exp.Expr) -> exp.Expr:
+    inner = tree.unnest()
+    if isinstance(inner, exp.Nullif) and inner.expression.sql() == "0":
+        return tree
+    return exp.Nullif(this=tree, expression=exp.Literal.number(0))
+
+
+def _is_non_zero(tree: exp.Expr) -> bool:
+    inner = tree.unnest()
+    return isinstance(inner, exp.Literal) and not inner.is_string and float(inner.name) != 0

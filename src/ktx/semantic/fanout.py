@@ -1,0 +1,213 @@
+"""Which sources are aggregated, how each reaches every dimension, and what has to be counted once."""
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from ktx.errors import QueryError
+from ktx.semantic.filters import Filter
+from ktx.semantic.joins import Path, Way, show_path
+from ktx.semantic.resolve import Leaf, Resolver, bound_columns, words_of
+from ktx.semantic.rows import last_fan, no_path
+from ktx.semantic.source import Column
+
+_SAME_WHEN_REPEATED = (exp.Min, exp.Max, exp.LogicalAnd, exp.LogicalOr, exp.ApproxDistinct)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dimension:
+    """A column to group by, bound, with its output name."""
+
+    position: int
+    name: str
+    field: str
+    words: tuple[str, ...]
+    column: Column
+    granularity: str | None
+    via: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What tells two dimensions apart."""
+        return "\x1f".join((*self.words, self.column.name, self.granularity or "", *self.via))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Branch:
+    """One SELECT over one home: its dimensions with their paths, its leaves, and the filters that it takes.
+
+    `is_deduplicated` asks for each row of the home to count once per group. `seen_from` is set on members: the fact from
+    which words are resolved, and the path from it to the members.
+    """
+
+    home: str
+    ways: tuple[Way, ...]
+    leaves: tuple[Leaf, ...]
+    filters: tuple[Filter, ...]
+    skipped: tuple[tuple[Filter, str], ...] = ()
+    is_deduplicated: bool = False
+    is_members: bool = False
+    seen_from: tuple[str, Path] | None = None
+
+    @property
+    def fans(self) -> tuple[Path, ...]:
+        """The dimension paths that go over a one-to-many step."""
+        return tuple(way.path for way in self.ways if last_fan(way.path))
+
+
+def fact_branches(
+    resolver: Resolver,
+    leaves: tuple[Leaf, ...],
+    dimensions: tuple[Dimension, ...],
+    filters: tuple[Filter, ...],
+) -> tuple[Branch, ...]:
+    """Give one branch per home, in the order of the measures.
+
+    Raises:
+        QueryError: when a home cannot reach a dimension, or only over something that it shares with a sibling.
+    """
+    homes: dict[str, list[Leaf]] = {}
+    for leaf in leaves:
+        homes.setdefault(leaf.home, []).append(leaf)
+    rows = tuple(one for one in filters if not one.is_group)
+    branches: list[Branch] = []
+    for home, own in homes.items():
+        ways = tuple(_dimension_way(resolver, home, dimension) for dimension in dimensions)
+        fans = [way for way in ways if way.shape == "fan"]
+        _ensure_one_list(home, fans)
+        branches.append(
+            Branch(
+                home=home,
+                ways=ways,
+                leaves=tuple(own),
+                filters=rows,
+                is_deduplicated=bool(fans) and not all(is_same_when_repeated(leaf) for leaf in own),
+            )
+        )
+    return tuple(branches)
+
+
+def is_same_when_repeated(leaf: Leaf) -> bool:
+    """Whether repeating rows cannot change an aggregate."""
+    if isinstance(leaf.call, _SAME_WHEN_REPEATED):
+        return True
+    return isinstance(leaf.call.this, exp.Distinct) and isinstance(leaf.call, exp.Count | exp.Sum | exp.Avg)
+
+
+def member_branch(
+    resolver: Resolver, branches: tuple[Branch, ...], filters: tuple[Filter, ...]
+) -> Branch | None:
+    """Give the branch that lists dimension members, or None when facts alone say which members there are.
+
+    Members come from the source that all dimensions hang from, when there is one besides the facts themselves. A filter on
+    facts does not keep a member away; a filter that the members can reach by themselves does.
+    """
+    homes = {branch.home for branch in branches}
+    for branch in branches:
+        paths = [way.path for way in branch.ways]
+        shared = _shared_prefix(paths)
+        if not shared:
+            continue
+        root = shared[-1].target
+        if root in homes and len(branches) > 1:
+            return None
+        ways = tuple(Way(path=path[len(shared) :], shape="to_one") for path in paths)
+        if any(last_fan(way.path) for way in ways):
+            continue
+        used, skipped = _member_filters(resolver, branch, shared, filters)
+        return Branch(
+            home=root,
+            ways=ways,
+            leaves=(),
+            filters=used,
+            skipped=skipped,
+            is_members=True,
+            seen_from=(branch.home, shared),
+        )
+    return None
+
+
+def listing_branch(
+    resolver: Resolver, dimensions: tuple[Dimension, ...], filters: tuple[Filter, ...]
+) -> Branch:
+    """Give the branch of a question without measures: the rows of the one source that reaches all its dimensions.
+
+    Raises:
+        QueryError: when there is no such source.
+    """
+    options: dict[str, None] = {}
+    for dimension in dimensions:
+        word = dimension.words[0]
+        source = resolver.source(word)
+        if source is not None:
+            options[source.name] = None
+        else:
+            holders = resolver.graph.holders_by_alias.get(word.casefold(), [])
+            options.update(dict.fromkeys(holder.name for holder, _ in holders))
+    for home in options:
+        ways = [resolver.router.to_one(home, one.words, one.via) for one in dimensions]
+        found = tuple(way for way in ways if way is not None)
+        if len(found) == len(dimensions):
+            return Branch(
+                home=home, ways=found, leaves=(), filters=tuple(f for f in filters if not f.is_group)
+            )
+    names = ", ".join(f"`{dimension.field}`" for dimension in dimensions)
+    raise QueryError(
+        f"No source reaches all of {names} over to-one joins, so nothing says how they go together.",
+        hint="Add a measure of the source that relates them.",
+    )
+
+
+def _dimension_way(resolver: Resolver, home: str, dimension: Dimension) -> Way:
+    way = resolver.router.find(home, dimension.words, dimension.via)
+    if way is not None:
+        return way
+    cross = resolver.router.find(home, dimension.words, dimension.via, can_cross=True)
+    if cross is None:
+        raise no_path(resolver, home, ".".join(dimension.words))
+    raise QueryError(
+        f"`{home}` has no relation of its own to `{'.'.join(dimension.words)}`: grouping by `{dimension.field}` would go over "
+        f"what they share, {show_path(home, cross.path)}, and count rows many times.",
+        hint="Group by something that both reach over many-to-one joins, or ask two questions.",
+    )
+
+
+def _ensure_one_list(home: str, fans: list[Way]) -> None:
+    """Refuse dimensions on two lists beside each other: their combinations relate to nothing."""
+    firsts = {way.path[: last_fan(way.path)] for way in fans}
+    longest = max(firsts, key=len, default=())
+    for path in firsts:
+        if longest[: len(path)] != path:
+            raise QueryError(
+                f"The dimensions lie on two one-to-many ways from `{home}` that have nothing to do with each other: "
+                f"{show_path(home, longest)} and {show_path(home, path)}.",
+                hint="Ask for them in two questions.",
+            )
+
+
+def _shared_prefix(paths: list[Path]) -> Path:
+    shared = paths[0] if paths else ()
+    for path in paths[1:]:
+        count = 0
+        while count < min(len(shared), len(path)) and shared[count] is path[count]:
+            count += 1
+        shared = shared[:count]
+    return shared
+
+
+def _member_filters(
+    resolver: Resolver, branch: Branch, shared: Path, filters: tuple[Filter, ...]
+) -> tuple[tuple[Filter, ...], tuple[tuple[Filter, str], ...]]:
+    """Tell the filters on the members, and on what hangs from them, from the filters on facts."""
+    used: list[Filter] = []
+    skipped: list[tuple[Filter, str]] = []
+    for one in (one for one in filters if not one.is_group):
+        on_members = True
+        for column in bound_columns(one.tree):
+            way = resolver.router.find(branch.home, words_of(column), can_cross=True)
+            on_members = on_members and way is not None and way.path[: len(shared)] == shared
+        if on_members:
+            used.append(one)
+        else:
+            skipped.append((one, "it is a condition on facts"))
+    return tuple(used), tuple(skipped)
