@@ -73,6 +73,11 @@ def _driver(connection_id: str, connection: WarehouseConnection, project_dir: Pa
             with _extra("mysql", driver="mysql", vendors=("pymysql",)):
                 from ktx.warehouse.drivers.mysql import mysql_driver
             return mysql_driver(connection_id, _mysql_settings(connection_id, connection, project_dir))
+        case SqlalchemyConnection():
+            with _extra("sqlalchemy", driver="sqlalchemy", vendors=("sqlalchemy",)):
+                from ktx.warehouse.drivers.sqlalchemy import sqlalchemy_driver
+            url = SecretRef.parse(connection.url).reveal(project_dir)
+            return sqlalchemy_driver(connection_id, url=url, dialect=connection.dialect)
         case (
             SqlserverConnection()
             | SnowflakeConnection()
@@ -81,7 +86,6 @@ def _driver(connection_id: str, connection: WarehouseConnection, project_dir: Pa
             | RedshiftConnection()
             | DatabricksConnection()
             | TrinoConnection()
-            | SqlalchemyConnection()
         ):
             raise ConfigError(f"`{connection_id}`: this ktx has no driver for `{connection.driver}`.")
         case _:

@@ -3,12 +3,13 @@
 A driver module under `drivers/` builds one `Driver`; `Warehouse` does everything else once, for all of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sqlglot import exp
 
+from ktx.catalog import CapabilityGap
 from ktx.warehouse.rows import Rows
 
 
@@ -59,6 +60,26 @@ class CatalogQueries:
     unreadable: str | None = None
 
 
+Record = Mapping[str, object]
+"""One row of a catalog query, by lower-case column name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogRecords:
+    """What the catalog queries gave, or what an API gave in their shape."""
+
+    tables: Sequence[Record]
+    columns: Sequence[Record]
+    keys: Sequence[Record] = ()
+    foreign_keys: Sequence[Record] = ()
+    unreadable: Sequence[Record] = ()
+    gaps: tuple[CapabilityGap, ...] = ()
+
+
+CatalogReader = Callable[[Sequence[str]], CatalogRecords]
+"""Reads the catalog where it is no matter of queries; takes the schemas in scope, none meaning all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What may be asked of a database; callers ask this and never which database it is."""
@@ -95,7 +116,7 @@ class Driver:
     name: str
     dialect: str
     open_session: Callable[[], Session]
-    catalog: CatalogQueries
+    catalog: CatalogQueries | CatalogReader
     capabilities: Capabilities = Capabilities()
     sample: Sample = sample_first_rows
     max_select_columns: int = 600

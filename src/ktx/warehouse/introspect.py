@@ -9,11 +9,10 @@ from typing import cast, get_args
 from ktx.catalog import CapabilityGap, Catalog, Column, ForeignKey, Table, TableKind, TableRef
 from ktx.errors import QueryError, WarehouseError
 from ktx.suggest import did_you_mean
-from ktx.warehouse.driver import Capabilities, CatalogQueries
+from ktx.warehouse.driver import Capabilities, CatalogQueries, CatalogReader, CatalogRecords, Record
 from ktx.warehouse.kinds import column_kind
 from ktx.warehouse.rows import Rows
 
-Record = Mapping[str, object]
 _Key = tuple[str | None, str]
 
 
@@ -37,37 +36,50 @@ class Scope:
 def read_catalog(
     connection_id: str,
     dialect: str,
-    queries: CatalogQueries,
+    source: CatalogQueries | CatalogReader,
     *,
     run: Callable[[str], Rows],
     scope: Scope,
     capabilities: Capabilities,
 ) -> Catalog:
-    """Run the bulk queries and build the catalog, tables sorted by reference.
+    """Run the bulk queries, or the driver's own reader, and build the catalog, tables sorted by reference.
 
     Raises:
         WarehouseError: the tables or the columns cannot be read. Keys that cannot be read are a gap instead.
     """
-    tables = _records(run(queries.tables))
-    columns = _by_table(_records(run(queries.columns)))
+    records = _run_queries(source, run=run) if isinstance(source, CatalogQueries) else source(scope.schemas)
+    refs = [_ref(record) for record in records.tables]
+    gaps = (
+        *records.gaps,
+        *_missing(capabilities),
+        *_unreadable(records.unreadable, scope),
+        *_unmatched(scope, refs),
+    )
+    tables = sorted(_tables(records, dialect=dialect, scope=scope), key=lambda table: table.ref.parts)
+    return Catalog(connection_id=connection_id, dialect=dialect, tables=tuple(tables), gaps=gaps)
+
+
+def _run_queries(queries: CatalogQueries, *, run: Callable[[str], Rows]) -> CatalogRecords:
     gaps: list[CapabilityGap] = []
-    keys = _by_table(_optional("declared primary and unique keys", queries.keys, run=run, gaps=gaps))
-    foreign = _by_table(_optional("declared foreign keys", queries.foreign_keys, run=run, gaps=gaps))
-    gaps.extend(_missing(capabilities))
-    gaps.extend(
-        _unreadable(_optional("tables without privileges", queries.unreadable, run=run, gaps=gaps), scope)
+    return CatalogRecords(
+        tables=_records(run(queries.tables)),
+        columns=_records(run(queries.columns)),
+        keys=_optional("declared primary and unique keys", queries.keys, run=run, gaps=gaps),
+        foreign_keys=_optional("declared foreign keys", queries.foreign_keys, run=run, gaps=gaps),
+        unreadable=_optional("tables without privileges", queries.unreadable, run=run, gaps=gaps),
+        gaps=tuple(gaps),
     )
 
-    every_ref = {_key(record): _ref(record) for record in tables}
-    primary = {key: _grouped_columns(keys[key], "primary") for key in every_ref}
-    found: list[Table] = []
-    for record in tables:
-        key = _key(record)
-        ref = every_ref[key]
-        if not scope.has(ref):
-            continue
-        found.append(
-            Table(
+
+def _tables(records: CatalogRecords, *, dialect: str, scope: Scope) -> Iterable[Table]:
+    columns = _by_table(records.columns)
+    keys = _by_table(records.keys)
+    foreign = _by_table(records.foreign_keys)
+    primary = {_key(record): _grouped_columns(keys[_key(record)], "primary") for record in records.tables}
+    for record in records.tables:
+        key, ref = _key(record), _ref(record)
+        if scope.has(ref):
+            yield Table(
                 ref=ref,
                 kind=_table_kind(record),
                 comment=_text(record["comment"]),
@@ -77,10 +89,6 @@ def read_catalog(
                 unique_keys=_grouped_columns(keys[key], "unique"),
                 foreign_keys=_foreign_keys(foreign[key], ref.catalog, primary),
             )
-        )
-    gaps.extend(_unmatched(scope, list(every_ref.values())))
-    found.sort(key=lambda table: table.ref.parts)
-    return Catalog(connection_id=connection_id, dialect=dialect, tables=tuple(found), gaps=tuple(gaps))
 
 
 def _optional(
@@ -102,6 +110,9 @@ def _missing(capabilities: Capabilities) -> Iterable[CapabilityGap]:
         ("foreign keys", capabilities.has_foreign_keys),
         ("row estimates", capabilities.has_row_estimates),
     )
+    if not capabilities.is_read_only_session:
+        reason = "the database has no switch for it that ktx knows: only the guard and the user's privileges prevent writes"
+        yield CapabilityGap(what="read-only session", reason=reason)
     for what, is_there in declared:
         if not is_there:
             yield CapabilityGap(what=what, reason="the database does not keep them")
