@@ -20,7 +20,9 @@ ASK: dict[str, Row] = {
     "wiki": ("ktx.cli.commands.wiki", "wiki", "find and read wiki pages"),
 }
 SERVE: dict[str, Row] = {}
-MODELS: dict[str, Row] = {}
+MODELS: dict[str, Row] = {
+    "llm": ("ktx.cli.commands.llm", "llm", "show, try and account for language models"),
+}
 MORE: dict[str, Row] = {
     "admin": ("ktx.cli.commands.admin", "admin", "make a project, print the schema of ktx.yaml"),
     "completion": (

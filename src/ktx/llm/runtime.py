@@ -3,6 +3,7 @@
 Callers know roles, tools and schemas. Which backend answers, what it can do and what it costs is settled here.
 """
 
+import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from ktx.llm.backend import Backend, Effort, Outcome, Probe, Reply, Request, run
 from ktx.llm.caching import CacheSettings, plan_marks
 from ktx.llm.loop import Conversation, run_loop
 from ktx.llm.messages import Message, Opaque, Text, ToolSpec, text_of
-from ktx.llm.models import BackendName, Role
+from ktx.llm.models import ROLES, BackendName, Role
 from ktx.llm.roles import Choice, RolePlan
 from ktx.llm.schema import Answer
 from ktx.llm.sending import Job, Sender
@@ -229,13 +230,21 @@ class Runtime:
             role, go_on, before_switch=forget, may_switch=lambda: self._may_switch(toolbox)
         )
 
+    def pinned(self, choice: Choice) -> "Runtime":
+        """Give the same runtime with one model for every role and no fallback; it shares everything and needs no closing."""
+        pinned = copy.copy(self)
+        pinned.roles = RolePlan(chains=dict.fromkeys(ROLES, (choice,)), own=frozenset(ROLES))
+        return pinned
+
     async def probe(self, choice: Choice) -> Probe:
         """Check credential and model with the smallest live request.
 
         Raises:
             ModelError: what is missing.
         """
-        return await self.backend(choice.backend).probe(choice.model)
+        return await self._sender.probe(
+            self.backend(choice.backend), choice.model, Job(role="default", task="check")
+        )
 
     def backend(self, name: BackendName) -> Backend:
         """Give an opened backend.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import anyio
 
 from ktx.errors import ModelError
-from ktx.llm.backend import Backend, BilledError, Outcome, Reply, Request, Step
+from ktx.llm.backend import Backend, BilledError, Outcome, Probe, Reply, Request, Step
 from ktx.llm.budget import Budget, Hold
 from ktx.llm.caching import CachePlan, prefix_name, prompt_chars, shared_part
 from ktx.llm.ledger import Entry, Ledger
@@ -124,6 +124,31 @@ class Sender:
         finally:
             if is_writer:
                 self._warm_ups.leave(prefix)
+
+    async def probe(self, backend: Backend, model: str, job: Job) -> Probe:
+        """Probe a model, once and without pacing, and write down what it took.
+
+        Raises:
+            ModelError: what is missing.
+        """
+        trip = _Trip(started=self._clock())
+        try:
+            probe = await backend.probe(model)
+        except ModelError as error:
+            self._write(job, backend=backend.name, model=model, usage=Usage(), outcome=error.kind, trip=trip)
+            raise
+        cost = probe.cost_usd if probe.cost_usd is not None else cost_usd(model, probe.usage)
+        self._write(
+            job,
+            backend=backend.name,
+            model=model,
+            usage=probe.usage,
+            outcome="ok",
+            cost=cost,
+            trip=trip,
+            request_id=probe.request_id,
+        )
+        return probe
 
     def _prefix(self, backend: Backend, request: Request) -> str | None:
         """Name the prefix worth a warm-up: one that others may share and that is long enough to be cached."""
