@@ -65,7 +65,9 @@ class Repository:
         top = candidate.top
         if root.resolve() != top.resolve():
             around = cls(root=top, environment=candidate.environment)
-            if around._try("check-ignore", "-q", str(root.resolve())).returncode == 0:
+            # `check-ignore` is the one command that refuses literal paths.
+            asked = ("check-ignore", "-q", str(root.resolve()))
+            if around._try(*asked, extra={"GIT_LITERAL_PATHSPECS": "0"}).returncode == 0:
                 return None
         return candidate
 
@@ -217,7 +219,7 @@ def _git(
 ) -> "subprocess.CompletedProcess[str]":
     ensure_git(environment.get("PATH"))
     settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
-    command = ["git", "--literal-pathspecs", *settings, "-C", str(folder), *arguments]
+    command = ["git", *settings, "-C", str(folder), *arguments]
     try:
         return subprocess.run(
             command, env=dict(environment), input=stdin, capture_output=True, check=False,
@@ -231,7 +233,13 @@ def _clean(environment: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     # What the user says about configuration files and trust holds; which repository and which index does not.
     kept.update({name: environment[name] for name in environment if name.startswith("GIT_CONFIG")})
-    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    return {
+        **kept,
+        "LC_ALL": "C",
+        "GIT_LITERAL_PATHSPECS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
 
 
 def _identity(author: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeAlias, cast
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from ktx.config.load import parse_config
 from ktx.errors import ConfigError
@@ -87,7 +88,7 @@ def edit_text(text: str, key_path: KeyPath, value: object) -> str:
     edited = _spliced(text, written, value)
     if text.endswith("\n") and not edited.endswith("\n"):
         edited += "\n"
-    if (_parser().load(edited) or {}) != expected:
+    if _loaded(edited) != expected:
         raise ConfigError(
             f"`{'.'.join(key_path)}` in ktx.yaml cannot be changed without touching the rest.",
             hint="Change it by hand: anchors, aliases and unusual layouts are left to people.",
@@ -104,6 +105,13 @@ def _ensure_valid(text: str, path: Path) -> None:
 
 def _parser() -> _Yaml:
     return cast("_Yaml", YAML(typ="safe", pure=True))
+
+
+def _loaded(text: str) -> object:
+    try:
+        return _parser().load(text) or {}
+    except YAMLError:
+        return None
 
 
 def _as_mapping(value: object) -> Mapping[str, object]:
@@ -177,6 +185,8 @@ def _with_new_key(text: str, owner: _Pair | None, node: _Node | None, entry: dic
             return f"{text[:at]}, {_flow(entry)[1:-1]}{text[at:]}"
         return _insert_line(text, _line_end(text, _content_end(text, last)), entry, node.start_mark.column)
     if owner is None:  # nothing but comments
+        if node is not None and node.id == "mapping":  # `{}`
+            text = text[: node.start_mark.index] + text[node.end_mark.index :].lstrip("\n")
         separator = "" if not text or text.endswith("\n") else "\n"
         return f"{text}{separator}{_block(entry, 0)}\n"
     key, empty = owner  # `key:` or `key: {}`

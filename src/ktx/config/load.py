@@ -34,10 +34,8 @@ def parse_config(text: str, *, file: str = "ktx.yaml") -> tuple[KtxConfig | None
         findings = (*bad_ids, *check_blocks(config, document))
     except ValidationError as error:
         spots = {finding.where for finding in bad_ids}
-        return None, (
-            *bad_ids,
-            *(finding for finding in explain(error, document) if finding.where not in spots),
-        )
+        others = (finding for finding in explain(error, document) if finding.where not in spots)
+        return None, tuple(sorted((*bad_ids, *others), key=lambda finding: finding.where.line or 0))
     return (None if has_errors(findings) else config), findings
 
 
