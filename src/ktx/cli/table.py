@@ -12,6 +12,8 @@ START: dict[str, Row] = {
 }
 CONTEXT: dict[str, Row] = {
     "ingest": ("ktx.cli.commands.ingest", "ingest", "scan databases: tables, keys, joins, values"),
+    "review": ("ktx.cli.commands.review", "review", "decide about joins that a scan is not sure of"),
+    "scan": ("ktx.cli.commands.scan", "scan", "explain what the last scan found, and why"),
     "connection": ("ktx.cli.commands.connection", "connection", "list and test the connections of ktx.yaml"),
 }
 ASK: dict[str, Row] = {

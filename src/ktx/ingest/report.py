@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ktx.catalog import Relationship
+from ktx.files import digest
 from ktx.findings import Finding
 
 StepStatus = Literal["done", "skipped", "failed", "not-run"]
@@ -57,9 +58,9 @@ def link_text(one: Relationship, *, source: str, target: str) -> str:
 
 
 def link_id(one: Relationship) -> str:
-    """Write a relationship's identity as text that a command line can take: physical names, no blanks added."""
+    """Give a relationship's short id: eight hex digits over its physical names, the same on every run."""
     text = f"{one.source}({','.join(one.source_columns)})->{one.target}({','.join(one.target_columns)})"
-    return f"{text}[{one.condition[0]}={one.condition[1]}]" if one.condition else text
+    return digest(f"{text}[{one.condition[0]}={one.condition[1]}]" if one.condition else text)[:8]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -253,11 +253,11 @@ def _joins_by_table(
         if not {one.source, one.target} <= present:
             continue
         is_role = one.source == one.target or outgoing[one.source, one.target] > 1
-        role = _role(one, names) if is_role else None
-        joins[one.source].append(_join(one, names, alias=role))
+        role = role_name(one, names) if is_role else None
+        joins[one.source].append(make_join(one, names, alias=role))
         if one.source != one.target:
             back = f"{names[one.source]}_by_{role}" if role else None
-            joins[one.target].append(_inverse(one, names, alias=back))
+            joins[one.target].append(make_inverse(one, names, alias=back))
     for ref, found in joins.items():
         before = previous.get(names[ref])
         joins[ref] = _kept(found, before, names[ref])
@@ -302,7 +302,8 @@ def _add_unreadable(joins: list[ShardJoin], before: ShardTable | None, names: se
                 joins.append(join)
 
 
-def _join(one: Relationship, names: Mapping[TableRef, str], *, alias: str | None) -> ShardJoin:
+def make_join(one: Relationship, names: Mapping[TableRef, str], *, alias: str | None) -> ShardJoin:
+    """Write a relationship as the join of its own side."""
     own, to = names[one.source], names[one.target]
     on = join_text(own, one.source_columns, alias or to, one.target_columns)
     return ShardJoin(
@@ -310,7 +311,8 @@ def _join(one: Relationship, names: Mapping[TableRef, str], *, alias: str | None
     )
 
 
-def _inverse(one: Relationship, names: Mapping[TableRef, str], *, alias: str | None) -> ShardJoin:
+def make_inverse(one: Relationship, names: Mapping[TableRef, str], *, alias: str | None) -> ShardJoin:
+    """Write a relationship as the join of the other side."""
     own, to = names[one.target], names[one.source]
     on = join_text(own, one.target_columns, alias or to, one.source_columns)
     return ShardJoin(
@@ -329,7 +331,7 @@ def _condition(one: Relationship, side: str) -> str:
     return " AND " + exp.EQ(this=left, expression=exp.Literal.string(one.condition[1])).sql()
 
 
-def _role(one: Relationship, names: Mapping[TableRef, str]) -> str:
+def role_name(one: Relationship, names: Mapping[TableRef, str]) -> str:
     """Name the role that the target plays, by the referring columns: `ship_address_id` gives `ship_address`."""
     parts = [part for column in one.source_columns for part in words(column)]
     if len(parts) > 1 and parts[-1] in _KEY_ENDINGS:
