@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from claude_host import make_host
 from ktx.config.model import KtxConfig
 from ktx.events import Event
 from ktx.llm.connect import LEDGER_NAME, open_runtime
@@ -104,7 +105,27 @@ def vertex_rig(folder: Path, environment: Callable[[str, str], None]) -> Iterato
         yield Rig("vertex", server, folder, provider, "claude-sonnet-5-5", environment)
 
 
-RIGS = {"anthropic": anthropic_rig, "gateway": gateway_rig, "vertex": vertex_rig}
+@contextmanager
+def claude_code_rig(folder: Path, environment: Callable[[str, str], None]) -> Iterator[Rig]:
+    """Claude Code's own program, logged in on a machine whose api.anthropic.com is on loopback."""
+    with ModelServer() as server:
+        for name, value in make_host(folder / "home", server).environment.items():
+            environment(name, value)
+        cannot = {
+            "unknown_tool": "the program answers calls of tools that it does not have by itself",
+            "long_wait": "the program does not hand on how long an API asks to wait",
+            "budget": "a program per call takes too long here; tests/llm/claude_code spends a smaller budget",
+            "inner_retries": "the program asks a second time whether a model exists, and continues an answer that was cut off",
+        }
+        yield Rig("claude-code", server, folder, {"backend": "claude-code"}, "sonnet", environment, cannot)
+
+
+RIGS = {
+    "claude-code": claude_code_rig,
+    "anthropic": anthropic_rig,
+    "gateway": gateway_rig,
+    "vertex": vertex_rig,
+}
 
 
 @contextmanager

@@ -131,7 +131,9 @@ def prompt_blocks(body: Mapping[str, Any]) -> tuple[PromptBlock, ...]:
     system = body.get("system") or []
     if isinstance(system, str):
         system = [{"type": "text", "text": system}]
-    rows += [("system", block, block.get("cache_control")) for block in system]
+    rows += [
+        ("system", block, block.get("cache_control")) for block in system if not _is_billing_header(block)
+    ]
     for message in body.get("messages") or []:
         content = message.get("content")
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
@@ -145,6 +147,11 @@ def prompt_blocks(body: Mapping[str, Any]) -> tuple[PromptBlock, ...]:
     if body.get("cache_control") and len(marks) < MAX_BREAKPOINTS:
         rows = _mark_last(rows, body["cache_control"])
     return tuple(_chained(body, rows))
+
+
+def _is_billing_header(block: Any) -> bool:
+    """Tell whether a system block is Claude Code's note to the billing system, which no model reads."""
+    return str(block.get("text", "")).startswith("x-anthropic-billing-header:")
 
 
 def _mark_last(rows: list[tuple[str, Any, Any]], mark: Any) -> list[tuple[str, Any, Any]]:

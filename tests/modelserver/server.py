@@ -27,7 +27,7 @@ from modelserver.billing import (
     prompt_blocks,
 )
 from modelserver.http1 import Connection, Exchange, RawRequest
-from modelserver.replies import Failure, Message, Reply, failure, invalid_key, text, unknown_model
+from modelserver.replies import Failure, Message, Reply, failure, invalid_key, overloaded, text, unknown_model
 from modelserver.rules import check_request
 from modelserver.tls import Authority
 
@@ -36,6 +36,8 @@ _VERTEX = re.compile(
     r"/vertex/v1/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/publishers/anthropic/models/"
     r"(?P<model>[^:]+):(?P<verb>rawPredict|streamRawPredict)$"
 )
+_READ_S = 0.05
+"""Time for a client to read what was sent: a reset connection throws away what still waits to be read."""
 _GATEWAY_VERSIONS = ("2023-06-01",)
 
 
@@ -311,16 +313,16 @@ class ModelServer:
             return await self._json(request, exchange, status, body)
         refused = self._refusal(request)
         if refused:
-            return await self._fail(request, exchange, refused)
+            return await self.fail(request, exchange, refused)
         if "/models" in request.path and request.method == "GET":
             return await self._models(request, exchange)
         model = find_model(request.model, self.models)
         if model is None:
-            return await self._fail(request, exchange, unknown_model(request.model))
+            return await self.fail(request, exchange, unknown_model(request.model))
         try:
             blocks = prompt_blocks(request.body)
         except CacheRuleError as error:
-            return await self._fail(request, exchange, failure(400, "invalid_request_error", str(error)))
+            return await self.fail(request, exchange, failure(400, "invalid_request_error", str(error)))
         if request.path.endswith("/count_tokens") or request.path.endswith("count-tokens:rawPredict"):
             count = sum(block.tokens for block in blocks)
             return await self._json(request, exchange, 200, {"input_tokens": count})
@@ -335,7 +337,7 @@ class ModelServer:
             problem = failure(400, "invalid_request_error", message)
         reply = problem or self._next_reply(request)
         if isinstance(reply, Failure):
-            return await self._fail(request, exchange, reply)
+            return await self.fail(request, exchange, reply)
         plan = self.cache.plan(blocks, min_tokens=model.min_cache_tokens)
         await _Answer(self, request, exchange, reply, plan).send()
         return None
@@ -372,7 +374,7 @@ class ModelServer:
         if asked:
             found = find_model(asked, self.models)
             if not found:
-                return await self._fail(request, exchange, unknown_model(asked))
+                return await self.fail(request, exchange, unknown_model(asked))
             return await self._json(
                 request, exchange, 200, {**rows[0], "id": asked, "display_name": found.id}
             )
@@ -392,7 +394,8 @@ class ModelServer:
         headers = {"content-type": "application/json", "request-id": request.request_id}
         await exchange.reply(status, headers, json.dumps(body).encode())
 
-    async def _fail(self, request: Request, exchange: Exchange, reply: Failure) -> None:
+    async def fail(self, request: Request, exchange: Exchange, reply: Failure) -> None:
+        """Answer with an error in the words of the surface."""
         request.status = reply.status
         headers = {"content-type": "application/json", "request-id": request.request_id, **reply.headers}
         if reply.status in (429, 500, 503, 529) and request.surface == "anthropic":
@@ -471,13 +474,14 @@ class _Answer:
             await asyncio.sleep(self._reply.start_delay_s)
         if self._reply.is_silent:
             await asyncio.Event().wait()
+        is_streamed = self._request.body.get("stream") or self._request.path.endswith(":streamRawPredict")
+        if self._reply.after == "overloaded" and not is_streamed:
+            await self._server.fail(self._request, self._exchange, overloaded())
+            return
         self._server.cache.publish(self._plan)
         self._server.bill.charges.append(self._charge)
         self._request.status = 200
-        if self._request.body.get("stream") or self._request.path.endswith(":streamRawPredict"):
-            await self._send_stream()
-        else:
-            await self._send_whole()
+        await (self._send_stream() if is_streamed else self._send_whole())
 
     def _headers(self, content_type: str) -> dict[str, str]:
         limits = self._server.limits if self._request.surface == "anthropic" else {}
@@ -509,7 +513,7 @@ class _Answer:
             "usage": wire.usage(self._charge, output_tokens=self._charge.output_tokens),
         }
         body = json.dumps(message, ensure_ascii=False).encode()
-        if self._reply.after in ("garbage", "overloaded"):
+        if self._reply.after == "garbage":
             body = body[: len(body) // 2]
         await self._exchange.reply(200, self._headers("application/json"), body)
 
@@ -525,6 +529,7 @@ class _Answer:
             case "overloaded":
                 await self._exchange.send(wire.error_event(self._request.request_id))
             case "cut":
+                await asyncio.sleep(_READ_S)
                 self._exchange.abort()
             case "garbage":
                 await self._exchange.send(b'event: content_block_delta\ndata: {"type": "content_bl\n\n')

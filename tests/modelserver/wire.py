@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from modelserver.billing import Charge, count_tokens
@@ -19,11 +20,22 @@ STRUCTURED_TOOL = "StructuredOutput"
 def settled_blocks(
     blocks: Sequence[Block], body: Mapping[str, Any]
 ) -> tuple[TextBlock | ThinkingBlock | ToolBlock, ...]:
-    """Turn structured answers into the form that this request asks for."""
-    return tuple(_settled(block, body) if isinstance(block, StructuredBlock) else block for block in blocks)
+    """Turn structured answers into the form that this request asks for, and tools into the names that it offers."""
+    return tuple(_settled(block, body) for block in blocks)
 
 
-def _settled(block: StructuredBlock, body: Mapping[str, Any]) -> TextBlock | ToolBlock:
+def _offered(name: str, body: Mapping[str, Any]) -> str:
+    """Give the name under which a request offers a tool: programs put their MCP server's name before it."""
+    names = [str(tool.get("name")) for tool in body.get("tools") or []]
+    prefixed = [known for known in names if known.startswith("mcp__") and known.endswith(f"__{name}")]
+    return prefixed[0] if name not in names and len(prefixed) == 1 else name
+
+
+def _settled(block: Block, body: Mapping[str, Any]) -> TextBlock | ThinkingBlock | ToolBlock:
+    if isinstance(block, ToolBlock):
+        return replace(block, name=_offered(block.name, body))
+    if not isinstance(block, StructuredBlock):
+        return block
     choice = body.get("tool_choice") or {}
     names = [tool.get("name") for tool in body.get("tools") or []]
     if not (body.get("output_config") or {}).get("format"):

@@ -93,7 +93,7 @@ def open_backend(name: BackendName, llm: LlmConfig, *, project_dir: Path, emit: 
         case "anthropic" | "gateway" | "vertex":
             return _open_messages(name, llm, project_dir=project_dir, emit=emit)
         case "claude-code":
-            return _open_claude_code(llm, project_dir=project_dir, emit=emit)
+            return _open_claude_code(project_dir=project_dir, emit=emit)
         case "codex":
             return _open_codex(llm, project_dir=project_dir, emit=emit)
         case _:
@@ -235,9 +235,17 @@ def _environment_headers() -> tuple[str, ...]:
     return tuple(line.partition(":")[0].strip() for line in lines if ":" in line)
 
 
-def _open_claude_code(llm: LlmConfig, *, project_dir: Path, emit: Emit) -> Backend:
-    del llm, project_dir, emit
-    raise ConfigError("The backend `claude-code` is not part of this version.")
+def _open_claude_code(*, project_dir: Path, emit: Emit) -> Backend:
+    try:
+        from ktx.llm.backends.claude_code.backend import ClaudeCodeBackend
+    except ImportError as error:
+        raise ModelError(
+            f"The `claude-code` backend needs a package that is not installed ({error.name}).",
+            hint="Install it: pip install 'ktx-context[claude-code]'",
+            kind="missing_extra",
+        ) from error
+    work_dir = project_dir / ".ktx" / "claude-code"
+    return ClaudeCodeBackend(environment=env.snapshot(), work_dir=work_dir, emit=emit)
 
 
 def _open_codex(llm: LlmConfig, *, project_dir: Path, emit: Emit) -> Backend:

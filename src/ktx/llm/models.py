@@ -1,5 +1,6 @@
 """What is known of models without asking: presets of each backend, aliases, and the shortest prefix that is cached."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -28,9 +29,8 @@ _CLASS_BY_ROLE: Final[Mapping[Role, Literal["haiku", "sonnet", "opus"]]] = {
 }
 _FULL_IDS: Final = {"haiku": "claude-haiku-5-5", "sonnet": "claude-sonnet-5-5", "opus": "claude-opus-5-5"}
 _CODEX_MODEL: Final = "gpt-5.5"
-CLAUDE_ALIASES: Final = frozenset(
-    {"default", "sonnet", "haiku", "opus", "fable", "best", "opusplan", "sonnet[1m]"}
-)
+CLAUDE_ALIASES: Final = frozenset({"default", "sonnet", "haiku", "opus", "fable", "best", "opusplan"})
+_CLAUDE_ID: Final = re.compile(r"claude-[a-z0-9][a-z0-9.@-]*(?:\[1m\])?")
 
 # Anthropic, "Prompt caching", table of minimum lengths. A model that is not listed has no known minimum.
 _CACHE_MINIMUM: Final[Mapping[str, int]] = {
@@ -82,9 +82,9 @@ def estimated_tokens(chars: int) -> int:
 
 
 def is_claude_code_model(model: str) -> bool:
-    """Tell whether Claude Code can be given this name: an alias, or a Claude model id.
+    """Tell whether Claude Code can be given this name: an alias, or a Claude model id, either with `[1m]` for a long context.
 
     >>> is_claude_code_model("sonnet"), is_claude_code_model("claude-fable-5-2"), is_claude_code_model("gpt-5.5")
     (True, True, False)
     """
-    return model in CLAUDE_ALIASES or model.startswith("claude-")
+    return model.removesuffix("[1m]") in CLAUDE_ALIASES or _CLAUDE_ID.fullmatch(model) is not None
