@@ -9,6 +9,7 @@ from collections.abc import Callable
 from sqlglot import exp
 
 from ktx.errors import LayerError, QueryError
+from ktx.semantic.absent import guarded, is_strict, witness
 from ktx.semantic.expressions import all_of, conjuncts, wrapped
 from ktx.semantic.graph import NEAR, Edge, find_column
 from ktx.semantic.joins import Path, Way, show_path
@@ -144,9 +145,12 @@ class Rows:
             names = " -> ".join(name for _, name in (*stack, mark))
             raise LayerError(f"The computed columns of `{source.name}` are defined by each other: {names}.")
         tree = self.resolver.computed(source, column)
-        if path:
-            return wrapped(self.expr(tree, path, (*stack, mark)))
-        return wrapped(self._own(tree, (*stack, mark)))
+        if not path:
+            return wrapped(self._own(tree, (*stack, mark)))
+        made = wrapped(self.expr(tree, path, (*stack, mark)))
+        if path == self.base or is_strict(tree):
+            return made
+        return guarded(made, exp.column(witness(path[-1], source).name, self.alias(path), quoted=True))
 
     def _own(self, tree: exp.Expr, stack: tuple[tuple[Path, str], ...]) -> exp.Expr:
         """Make a computed column of the home itself physical: its other sources must be to-one too."""
