@@ -251,11 +251,20 @@ def _second_look(
             return SourceEntry.model_validate(plain), ()
         except ValidationError as again:
             details = _details(again)
-    findings = tuple(
+    return None, _described(file, data, details)
+
+
+def describe_problems(file: Spots, data: dict[str, Any], error: ValidationError) -> tuple[Finding, ...]:
+    """Give one finding per problem of a source that does not validate, by line."""
+    return _described(file, data, _details(error))
+
+
+def _described(file: Spots, data: dict[str, Any], details: list[ErrorDetails]) -> tuple[Finding, ...]:
+    findings = [
         _finding(file, _real_path(data, detail["loc"]), detail, known=_known_keys(detail["loc"]))
         for detail in details
-    )
-    return None, tuple(sorted(dict.fromkeys(findings), key=lambda one: one.where.line or 0))
+    ]
+    return tuple(sorted(dict.fromkeys(findings), key=lambda one: one.where.line or 0))
 
 
 def _details(error: ValidationError) -> list[ErrorDetails]:
