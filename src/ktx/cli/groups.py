@@ -1,8 +1,15 @@
-"""Groups of commands that can also be asked directly: `ktx wiki refunds` beside `ktx wiki read refunds`."""
+"""What the commands that ask have in common.
 
-from collections.abc import Callable
+Groups that can be asked directly (`ktx wiki refunds` beside `ktx wiki read refunds`), `--output`, and errors as data.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import click
+
+from ktx.cli.render.data import write_json
+from ktx.errors import KtxError
 
 
 class AskGroup(click.Group):
@@ -38,3 +45,18 @@ def output_option(command: Callable[..., object]) -> Callable[..., object]:
     )  # fmt: skip
     flag = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Short for --output json.")
     return flag(option(command))
+
+
+@contextmanager
+def errors_as_json(*, is_wanted: bool) -> Generator[None]:
+    """Print an error as a JSON object on stdout too, so that a program which asked for JSON gets JSON."""
+    try:
+        yield
+    except KtxError as error:
+        if is_wanted:
+            findings = [
+                {"code": one.code, "message": one.message, "where": str(one.where) or None, "fix": one.fix}
+                for one in error.findings
+            ]
+            write_json({"error": {"message": error.message, "hint": error.hint, "findings": findings}})
+        raise

@@ -21,12 +21,18 @@ ASK: dict[str, Row] = {
     "sql": ("ktx.cli.commands.sql", "sql", "run one read-only SQL statement"),
     "wiki": ("ktx.cli.commands.wiki", "wiki", "find and read wiki pages"),
 }
-SERVE: dict[str, Row] = {}
+SERVE: dict[str, Row] = {
+    "mcp": ("ktx.cli.commands.mcp", "mcp", "serve the context to agents over MCP"),
+}
 MODELS: dict[str, Row] = {
     "llm": ("ktx.cli.commands.llm", "llm", "show, try and account for language models"),
 }
 MORE: dict[str, Row] = {
-    "admin": ("ktx.cli.commands.admin", "admin", "make a project, print the schema of ktx.yaml"),
+    "admin": (
+        "ktx.cli.commands.admin",
+        "admin",
+        "make a project, print the schema of ktx.yaml, rebuild the search index",
+    ),
     "completion": (
         "ktx.cli.commands.completion",
         "completion",

@@ -317,3 +317,15 @@ class Validation(Answer):
     ok: bool
     checked: int
     findings: list[FindingInfo]
+
+
+class Reindexed(Answer):
+    """What bringing the search index up to date did, in files; `documents` counts what can be found, by kind."""
+
+    documents: dict[str, int]
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    skipped: list[str]
+    seconds: float

@@ -129,18 +129,25 @@ class Desk:
                 self._open.warehouses[connection_id] = warehouse
             return warehouse
 
+    def dialect(self, connection_id: str) -> str:
+        """Give sqlglot's name for the SQL of a connection."""
+        return self.warehouse(connection_id).dialect
+
     @contextmanager
     def searching(self) -> "Generator[Index]":
         """Hold the search index, brought up to date when the last look is older than `recheck_s`."""
         from ktx.search.index import open_index
         from ktx.search.reindex import refresh
+        from ktx.serve.scans import value_batches, values_taken
 
         with self._open.lock:
             now = self.clock()
             if self._open.index is None:
                 self._open.index = open_index(ensure_state_dir(self.project) / "index.sqlite")
             if self._open.index_checked_at is None or now - self._open.index_checked_at >= self.recheck_s:
-                refresh(self._open.index, self.project.root)
+                values = value_batches(self.project, self._open.index, self.layer)
+                refresh(self._open.index, self.project.root, values=values)
+                values_taken(self.project, self._open.index)
                 self._open.index_checked_at = self.clock()
             yield self._open.index
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from ktx.cli.options import json_option, project_dir_option
+from ktx.cli.options import json_option, project_dir_option, project_option
 from ktx.cli.render.data import write_json, write_text
 from ktx.cli.render.narrate import say
 from ktx.config.schema import config_schema
 from ktx.files import write_text as write_file
-from ktx.project import create_project
+from ktx.project import Project, create_project
 
 
 @click.group()
@@ -44,3 +44,27 @@ def schema(*, output: Path | None) -> None:
         return
     is_changed = write_file(output, text)
     say(f"{output}: {'written' if is_changed else 'unchanged'}.")
+
+
+@admin.command()
+@click.option("--force", is_flag=True, help="Build the index anew instead of reading only what changed.")
+@project_option
+@json_option
+def reindex(*, project: Project, force: bool, as_json: bool) -> None:
+    """Bring the search index up to date. Searches do this by themselves; the index can be deleted at any time."""
+    # The index costs an import that the other commands of this group do without.
+    from ktx.serve.desk import Desk
+    from ktx.serve.reindex import reindex as rebuild
+
+    with Desk(project=project) as desk:
+        answer = rebuild(desk, force=force)
+    if as_json:
+        write_json(answer.plain())
+        return
+    count = sum(answer.documents.values())
+    say(
+        f"{count} documents from {answer.added + answer.changed + answer.unchanged} files: {answer.added} added,"
+        f" {answer.changed} changed, {answer.removed} removed ({answer.seconds:.1f} s)."
+    )
+    for path in answer.skipped:
+        say(f"not indexed, it cannot be read: {path}")

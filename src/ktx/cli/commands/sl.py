@@ -1,14 +1,18 @@
 """`ktx sl`: find, list, read, check and query semantic sources."""
 
+import math
+from dataclasses import replace
+from typing import Any, TextIO
+
 import click
 
-from ktx.cli.groups import AskGroup, output_option
+from ktx.cli.groups import AskGroup, errors_as_json, output_option
 from ktx.cli.options import json_option, project_option
 from ktx.cli.render.data import Output, write_json, write_table, write_text
 from ktx.cli.render.narrate import say, show_finding
 from ktx.findings import Finding, Place
 from ktx.project import Project
-from ktx.serve.answers import Validation
+from ktx.serve.answers import CompiledAnswer, QueryAnswer, Validation
 from ktx.serve.desk import Desk
 
 _connection_option = click.option(
@@ -105,3 +109,100 @@ def _show(answer: Validation) -> None:
     say(
         f"{answer.checked} {'source' if answer.checked == 1 else 'sources'} checked, {errors or 'no'} errors."
     )
+
+
+@sl.command()
+@click.option(
+    "--query-file", type=click.File("r", encoding="utf-8"), help="A question as JSON or YAML; `-` is stdin."
+)
+@click.option(
+    "--measure", "measures", multiple=True, metavar="NAME|EXPR", help="What to measure; repeatable."
+)
+@click.option(
+    "--dimension",
+    "dimensions",
+    multiple=True,
+    metavar="FIELD[:GRANULARITY]",
+    help="What to group by; repeatable.",
+)
+@click.option(
+    "--filter", "filters", multiple=True, metavar="CONDITION", help="Which rows or groups count; repeatable."
+)
+@click.option("--segment", "segments", multiple=True, metavar="NAME", help="A named condition; repeatable.")
+@click.option("--order-by", multiple=True, metavar="FIELD[:asc|desc]", help="How to sort; repeatable.")
+@click.option("--limit", type=click.IntRange(0), help="At most so many rows; 1000 when not given.")
+@click.option(
+    "--include-empty/--no-include-empty", default=None, help="Also dimension members without facts (default)."
+)
+@click.option(
+    "--via", multiple=True, metavar="[SOURCE=]JOIN", help="A join that the way must take; repeatable."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["json", "sql"]), help="Compile only: the SQL, or JSON with it."
+)
+@click.option("--execute", is_flag=True, help="Run it; the default when no --format is given.")
+@click.option("--max-rows", type=click.IntRange(1), help="Never more rows than this, whatever the limit.")
+@click.option(
+    "--explain", "is_explained", is_flag=True, help="Say how the question is answered; nothing is run."
+)
+@_connection_option
+@json_option
+@project_option
+def query(
+    *,
+    project: Project,
+    query_file: TextIO | None,
+    form: str | None,
+    execute: bool,
+    max_rows: int | None,
+    is_explained: bool,
+    connection_id: str | None,
+    as_json: bool,
+    **question: Any,
+) -> None:
+    """Answer a semantic question with rows that are right, or refuse it and say why.
+
+    \b
+    ktx sl query --measure orders.revenue --dimension customers.country --order-by revenue:desc --limit 5
+    ktx sl query --query-file question.json --execute --json
+    """
+    from ktx.serve.query import explain, merge_options, parse_ask, parse_query_text, sl_compile, sl_query
+
+    is_json = as_json or form == "json"
+    with errors_as_json(is_wanted=is_json):
+        data = parse_query_text(query_file.read()) if query_file is not None else {}
+        parts = ["sql", "plan"] if is_explained else ["sql"]
+        ask = parse_ask({"include": parts, **merge_options(data, **question)})
+        ask = replace(ask, connection_id=connection_id or ask.connection_id, max_rows=max_rows)
+        with Desk(project=project, recheck_s=math.inf) as desk:
+            if is_explained and not is_json:
+                write_text(explain(desk, ask))
+            elif is_explained or (form is not None and not execute):
+                _show_compiled(sl_compile(desk, ask), is_json=is_json)
+            else:
+                _show_rows(sl_query(desk, ask), is_json=is_json, has_sql=form == "sql")
+
+
+def _show_compiled(answer: CompiledAnswer, *, is_json: bool) -> None:
+    if is_json:
+        write_json(answer.plain())
+        return
+    write_text(answer.sql)
+    for warning in answer.warnings:
+        say(f"warning: {warning}")
+
+
+def _show_rows(answer: QueryAnswer, *, is_json: bool, has_sql: bool) -> None:
+    if is_json:
+        write_json(answer.plain())
+        return
+    if has_sql and answer.sql:
+        say(answer.sql)
+    numbers = [
+        header
+        for at, header in enumerate(answer.headers)
+        if any(isinstance(row[at], int | float) for row in answer.rows)
+    ]
+    write_table(answer.headers, answer.rows, right=numbers)
+    for line in (*answer.warnings, *(answer.notes or ())):
+        say(f"warning: {line}")

@@ -1,0 +1,183 @@
+"""The tools that agents are offered, as values: name, description, input, output, and the function of `ktx.serve` behind each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from ktx.mcp.inputs import (
+    DictionarySearchInput,
+    DiscoverInput,
+    EntityDetailsInput,
+    Nothing,
+    SourceReadInput,
+    SqlInput,
+    WikiReadInput,
+    WikiSearchInput,
+)
+from ktx.serve.answers import (
+    Answer,
+    ConnectionList,
+    DictionarySearch,
+    Discovery,
+    EntityDetails,
+    QueryAnswer,
+    SourceText,
+    SqlAnswer,
+    WikiPage,
+    WikiSearch,
+)
+from ktx.serve.connections import connection_list
+from ktx.serve.desk import Desk
+from ktx.serve.dictionary import dictionary_search
+from ktx.serve.discover import discover_data
+from ktx.serve.entities import EntityAsk, entity_details
+from ktx.serve.query import QueryAsk, QueryInput, parse_ask, sl_query
+from ktx.serve.sources import sl_read_source
+from ktx.serve.sql import is_sql_allowed, sql_execution
+from ktx.serve.wiki import wiki_read, wiki_search
+
+Input = TypeVar("Input", bound=BaseModel)
+
+
+def _always(desk: Desk) -> bool:
+    del desk
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(Generic[Input]):
+    """One tool. `is_offered` says whether this project can use it at all.
+
+    `run` is given what `parse` makes of the arguments, by default the input model itself.
+    """
+
+    name: str
+    title: str
+    input: type[Input]
+    output: type[Answer]
+    run: Callable[[Desk, Any], Answer]
+    parse: Callable[[Mapping[str, object]], object] | None = None
+    is_idempotent: bool = False
+    is_offered: Callable[[Desk], bool] = _always
+
+    def read(self, arguments: Mapping[str, object]) -> object:
+        """Check the arguments and give what `run` takes.
+
+        Raises:
+            pydantic.ValidationError, QueryError: they cannot be used.
+        """
+        return self.input.model_validate(arguments) if self.parse is None else self.parse(arguments)
+
+    @property
+    def description(self) -> str:
+        """What the tool is for, in Markdown."""
+        return _description(self.name)
+
+    def input_schema(self) -> dict[str, Any]:
+        """Give the JSON Schema of the arguments."""
+        return self.input.model_json_schema(by_alias=True)
+
+    def output_schema(self) -> dict[str, Any]:
+        """Give the JSON Schema of the structured answer."""
+        return self.output.model_json_schema(by_alias=True)
+
+
+@cache
+def _description(name: str) -> str:
+    return files("ktx.mcp").joinpath("descriptions", f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+def instructions() -> str:
+    """Give the text that tells an agent how the tools work together."""
+    return _description("_instructions")
+
+
+def _has_open_sql(desk: Desk) -> bool:
+    return any(is_sql_allowed(desk, connection) for connection in desk.project.warehouses)
+
+
+def _connection_list(desk: Desk, given: Nothing) -> ConnectionList:
+    del given
+    return connection_list(desk)
+
+
+def _discover_data(desk: Desk, given: DiscoverInput) -> Discovery:
+    return discover_data(
+        desk, given.query, connection_id=given.connection_id, kinds=tuple(given.kinds), limit=given.limit
+    )
+
+
+def _wiki_search(desk: Desk, given: WikiSearchInput) -> WikiSearch:
+    return wiki_search(desk, given.query, limit=given.limit, connection_id=given.connection_id)
+
+
+def _wiki_read(desk: Desk, given: WikiReadInput) -> WikiPage:
+    return wiki_read(desk, given.key)
+
+
+def _entity_details(desk: Desk, given: EntityDetailsInput) -> EntityDetails:
+    asks = [
+        EntityAsk(text=one.table, columns=tuple(one.columns))
+        if isinstance(one.table, str)
+        else EntityAsk(
+            catalog=one.table.catalog, schema=one.table.db, name=one.table.name, columns=tuple(one.columns)
+        )
+        for one in given.entities
+    ]
+    return entity_details(desk, given.connection_id, asks)
+
+
+def _dictionary_search(desk: Desk, given: DictionarySearchInput) -> DictionarySearch:
+    return dictionary_search(desk, given.values, connection_id=given.connection_id)
+
+
+def _sl_read_source(desk: Desk, given: SourceReadInput) -> SourceText:
+    return sl_read_source(desk, given.connection_id, given.source_name)
+
+
+def _sl_query(desk: Desk, ask: QueryAsk) -> QueryAnswer:
+    return sl_query(desk, ask)
+
+
+def _sql_execution(desk: Desk, given: SqlInput) -> SqlAnswer:
+    return sql_execution(desk, given.connection_id, given.sql, max_rows=given.max_rows)
+
+
+TOOLS: tuple[Tool[Any], ...] = (
+    Tool(
+        name="connection_list", title="List connections", input=Nothing, output=ConnectionList, run=_connection_list,
+        is_idempotent=True,
+    ),
+    Tool(name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, run=_discover_data),
+    Tool(name="wiki_search", title="Search the wiki", input=WikiSearchInput, output=WikiSearch, run=_wiki_search),
+    Tool(
+        name="wiki_read", title="Read a wiki page", input=WikiReadInput, output=WikiPage, run=_wiki_read, is_idempotent=True
+    ),
+    Tool(
+        name="entity_details", title="Describe tables", input=EntityDetailsInput, output=EntityDetails, run=_entity_details,
+        is_idempotent=True,
+    ),
+    Tool(
+        name="dictionary_search", title="Find where values live", input=DictionarySearchInput, output=DictionarySearch,
+        run=_dictionary_search,
+    ),
+    Tool(
+        name="sl_read_source", title="Read a semantic source", input=SourceReadInput, output=SourceText,
+        run=_sl_read_source, is_idempotent=True,
+    ),
+    Tool(name="sl_query", title="Ask a semantic question", input=QueryInput, output=QueryAnswer, run=_sl_query, parse=parse_ask),
+    Tool(
+        name="sql_execution", title="Run read-only SQL", input=SqlInput, output=SqlAnswer, run=_sql_execution,
+        is_offered=_has_open_sql,
+    ),
+)  # fmt: skip
+"""Every tool, in the order in which an agent tends to need them."""
+
+
+def offered_tools(desk: Desk) -> tuple[Tool[Any], ...]:
+    """Give the tools that this project can use."""
+    return tuple(tool for tool in TOOLS if tool.is_offered(desk))
