@@ -93,3 +93,24 @@ def test_two_warehouses_read_one_duckdb_file_at_once(tmp_path: Path) -> None:
     with open_warehouse("a", settings, tmp_path) as first, open_warehouse("b", settings, tmp_path) as second:
         first.test()
         second.test()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"driver": "sqlserver", "host": "x"},
+        {"driver": "snowflake", "account": "a", "username": "u"},
+        {"driver": "bigquery", "project": "p"},
+        {"driver": "clickhouse", "host": "x", "database": "d"},
+        {"driver": "redshift", "host": "x"},
+        {"driver": "databricks", "host": "x", "http_path": "/p"},
+        {"driver": "trino", "host": "x"},
+    ],
+)
+def test_database_without_a_driver_of_its_own_says_how_to_reach_it(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigError, match=f"`{settings['driver']}` only through SQLAlchemy") as caught:
+        open_warehouse("w", connection_of(settings), tmp_path)
+    assert "driver: sqlalchemy" in str(caught.value.hint)
+    assert "pip install" in str(caught.value.hint)

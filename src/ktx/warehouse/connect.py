@@ -87,9 +87,36 @@ def _driver(connection_id: str, connection: WarehouseConnection, project_dir: Pa
             | DatabricksConnection()
             | TrinoConnection()
         ):
-            raise ConfigError(f"`{connection_id}`: this ktx has no driver for `{connection.driver}`.")
+            raise _only_through_sqlalchemy(connection_id, connection.driver)
         case _:
             assert_never(connection)
+
+
+_THROUGH_SQLALCHEMY = {
+    "sqlserver": ("pymssql", "mssql+pymssql://user:password@host:1433/database"),
+    "snowflake": (
+        "snowflake-sqlalchemy",
+        "snowflake://user:password@account/database?warehouse=name&role=name",
+    ),
+    "bigquery": ("sqlalchemy-bigquery", "bigquery://project/dataset"),
+    "clickhouse": ("clickhouse-connect", "clickhousedb://user:password@host:8443/database?secure=true"),
+    "redshift": (
+        "sqlalchemy-redshift redshift-connector",
+        "redshift+redshift_connector://user:password@host:5439/database",
+    ),
+    "databricks": ("databricks-sqlalchemy", "databricks://token:password@host?http_path=path&catalog=name"),
+    "trino": ("'trino[sqlalchemy]'", "trino://user:password@host:443/catalog"),
+}
+"""Packages and address forms of the databases that have no driver of their own here yet."""
+
+
+def _only_through_sqlalchemy(connection_id: str, driver: str) -> ConfigError:
+    package, address = _THROUGH_SQLALCHEMY[driver]
+    return ConfigError(
+        f"`connections.{connection_id}`: this ktx reaches `{driver}` only through SQLAlchemy.",
+        hint=f"Set `driver: sqlalchemy` and `url: {address}` (best as `env:NAME`), and run "
+        f'pip install "ktx-context[sqlalchemy]" {package}',
+    )
 
 
 @contextmanager

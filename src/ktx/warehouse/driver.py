@@ -103,7 +103,7 @@ def sample_first_rows(
 ) -> exp.Select:
     """Sample by taking the first rows in the database's own order: cheap everywhere, and repeatable in practice."""
     del estimate
-    return exp.select(*columns).from_(table).limit(rows)
+    return exp.select(*columns, copy=False).from_(table, copy=False).limit(rows, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True)

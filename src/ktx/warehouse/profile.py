@@ -61,17 +61,21 @@ def _row_count(table: Table, seen: int, *, sample_rows: int, run: Run) -> int:
         return seen
     if estimate is not None and seen > sample_rows and estimate > seen:
         return estimate
-    counted = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(table_expression(table.ref))
+    counted = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n", copy=False)).from_(
+        table_expression(table.ref)
+    )
     return _integer(run(counted).rows[0][0])
 
 
 def _measure(
     table: Table, columns: Sequence[Column], *, sample_rows: int, driver: Driver, run: Run
 ) -> _Measured:
-    selected: list[exp.Expr] = [exp.alias_(exp.Count(this=exp.Star()), "n")]
+    selected: list[exp.Expr] = [exp.alias_(exp.Count(this=exp.Star()), "n", copy=False)]
     for index, column in enumerate(columns):
-        selected.extend(exp.alias_(tree, f"{name}{index}") for name, tree in _aggregates(column, driver))
-    tree = exp.select(*selected).from_(exp.to_table(_SAMPLE))
+        selected.extend(
+            exp.alias_(tree, f"{name}{index}", copy=False) for name, tree in _aggregates(column, driver)
+        )
+    tree = exp.select(*selected, copy=False).from_(exp.to_table(_SAMPLE), copy=False)
     found = run(_over_sample(tree, table, columns, sample_rows=sample_rows, driver=driver))
     values = dict(zip((column.name for column in found.columns), found.rows[0], strict=True))
     rows = _integer(values["n"])
@@ -161,13 +165,14 @@ def _value_counts(index: int, column: Column, driver: Driver) -> exp.Select:
     value = _comparable(column, driver)
     return (
         exp.select(
-            exp.alias_(exp.Literal.number(index), "column_number"),
-            exp.alias_(value, "found_value"),
-            exp.alias_(exp.Count(this=exp.Star()), "n"),
+            exp.alias_(exp.Literal.number(index), "column_number", copy=False),
+            exp.alias_(value, "found_value", copy=False),
+            exp.alias_(exp.Count(this=exp.Star()), "n", copy=False),
+            copy=False,
         )
-        .from_(exp.to_table(_SAMPLE))
-        .where(exp.not_(exp.Is(this=column_expression(column.name), expression=exp.Null())))
-        .group_by(value.copy())
+        .from_(exp.to_table(_SAMPLE), copy=False)
+        .where(exp.Not(this=exp.Is(this=column_expression(column.name), expression=exp.Null())), copy=False)
+        .group_by(value.copy(), copy=False)
     )
 
 

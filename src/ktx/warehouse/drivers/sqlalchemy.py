@@ -99,6 +99,8 @@ class SqlalchemySession:
             )
         except exc.SQLAlchemyError as error:
             raise failures.unreachable(connection_id, _detail(error), secrets=self._secrets) from None
+        except Exception as error:  # a dialect's package lets its own exceptions through, of any kind
+            raise failures.unreachable(connection_id, _detail(error), secrets=self._secrets) from error
         self._interrupt = _interrupt(self._connection.connection.driver_connection)
 
     def execute(
@@ -141,7 +143,7 @@ class SqlalchemySession:
             return failures.cancelled(name)
         if isinstance(error, exc.DataError):
             return failures.bad_value(name, detail)
-        if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        if isinstance(error, exc.DBAPIError) and _is_lost(error):
             return failures.unreachable(name, detail, secrets=self._secrets)
         if isinstance(error, exc.ResourceClosedError):
             return QueryError(f"`{name}`: the statement gives no rows.")
@@ -308,6 +310,11 @@ def _engine(connection_id: str, url: str) -> Engine:
             f"`connections.{connection_id}.url` is no SQLAlchemy URL.",
             hint="Write `dialect+driver://user:password@host/database`, best as `env:NAME`.",
         ) from None
+    except (
+        Exception
+    ) as error:  # a dialect's package may look for credentials here, and says so in its own words
+        detail = failures.first_line(failures.without_secrets(str(error), ()))
+        raise ConfigError(f"`connections.{connection_id}` cannot be prepared: {detail}") from error
 
 
 def _interrupt(raw: object) -> Callable[[], None]:
@@ -323,7 +330,11 @@ def _do_nothing() -> None:
     """Leave the statement to end by itself."""
 
 
-def _detail(error: exc.SQLAlchemyError) -> str:
+def _is_lost(error: exc.DBAPIError) -> bool:
+    return error.connection_invalidated or "connection" in type(error.orig).__name__.lower()
+
+
+def _detail(error: Exception) -> str:
     """Give the database's own words, without the statement and parameters that SQLAlchemy adds."""
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
         arguments = error.orig.args
