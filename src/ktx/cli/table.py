@@ -8,6 +8,7 @@ Row = tuple[str, str, str]
 """Module, attribute in it, one line of help."""
 
 START: dict[str, Row] = {
+    "demo": ("ktx.cli.commands.demo", "demo", "make a demo project on real data and run the main job"),
     "status": ("ktx.cli.commands.status", "status", "what works, what does not, and what to do next"),
 }
 CONTEXT: dict[str, Row] = {

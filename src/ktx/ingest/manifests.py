@@ -1,17 +1,20 @@
 """The manifest files of a connection: read as shards, checked in memory as part of the whole layer, written last."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ktx.catalog import Catalog
+from ktx.errors import KtxError, LayerError, QueryError
 from ktx.files import read_text, write_text
 from ktx.findings import Finding
 from ktx.names import source_file_stem
 from ktx.semantic.check import check_layer
+from ktx.semantic.compile import compile_query
 from ktx.semantic.files import MANIFEST_FOLDER, LayerFile, layer_paths, read_layer_file
 from ktx.semantic.load import layer_of
 from ktx.semantic.manifest import Shard, parse_shard, render_shard
+from ktx.semantic.query import parse_query
 from ktx.semantic.source import Layer
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -72,9 +75,39 @@ def layer_with(semantic_dir: Path, connection_id: str, changes: Mapping[Path, st
     return layer_of(connection_id, files)
 
 
-def check_changes(layer: Layer, catalog: Catalog) -> tuple[Finding, ...]:
-    """Check a layer against the warehouse's catalog."""
-    return check_layer(layer, catalog)
+def check_changes(layer: Layer, catalog: Catalog, *, names: Collection[str]) -> tuple[Finding, ...]:
+    """Check a layer against the warehouse's catalog, and compile every measure of the sources `names`."""
+    found = list(check_layer(layer, catalog))
+    broken = {finding.where.file for finding in found if finding.level == "error"}
+    for name in sorted(names):
+        source = layer.sources.get(name)
+        if source is None or not source.measures or source.place.file in broken:
+            continue
+        problem = _compile(layer, name, [measure.name for measure in source.measures], catalog.dialect)
+        if problem is None:
+            continue
+        for measure in source.measures:
+            problem = _compile(layer, name, [measure.name], catalog.dialect)
+            if problem is not None:
+                found.append(
+                    Finding(
+                        level="error",
+                        code="measure-not-compiled",
+                        message=f"`{name}.{measure.name}` does not compile: {problem.message}",
+                        where=measure.place,
+                        fix=problem.hint,
+                    )
+                )
+    return tuple(found)
+
+
+def _compile(layer: Layer, source: str, measures: Sequence[str], dialect: str) -> KtxError | None:
+    question = parse_query({"measures": [f"{source}.{measure}" for measure in measures]})
+    try:
+        compile_query(layer, question, dialect=dialect)
+    except (QueryError, LayerError) as error:
+        return error
+    return None
 
 
 def write_changes(changes: Mapping[Path, str | None]) -> tuple[Path, ...]:

@@ -41,7 +41,7 @@ def _connection(one: ConnectionReport, shown: int | None) -> Iterator[str]:
     yield f"{one.connection_id}: {one.tables:,} tables, {one.columns:,} columns, {one.rows:,} rows, {one.seconds:.1f} s"
     yield from _listed("keys", one.keys, shown)
     yield from _links("joins", one.joins, shown)
-    yield from _listed("measures", one.measures, shown)
+    yield from _measures(one.measures, shown)
     yield from _links("for review (ktx review)", one.review, shown)
     yield from _links("dropped, no longer true", one.dropped, None)
     yield from _listed("not looked at, the budget was spent", one.unasked, shown)
@@ -50,6 +50,22 @@ def _connection(one: ConnectionReport, shown: int | None) -> Iterator[str]:
     problems = [finding for finding in one.findings if finding.level in {"error", "warning"}]
     yield from _listed("problems in the layer", [f"{one.where}: {one.message}" for one in problems], shown)
     yield ""
+
+
+def _measures(measures: Sequence[str], shown: int | None) -> Iterator[str]:
+    by_source: dict[str, list[str]] = {}
+    for measure in measures:
+        source, _, name = measure.rpartition(".")
+        by_source.setdefault(source, []).append(name)
+    lines = [f"{source}: {_some(names, 5)}" for source, names in by_source.items()]
+    if lines:
+        yield f"  measures ({len(measures):,})"
+        yield from _items(lines, shown)
+
+
+def _some(names: Sequence[str], most: int) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _links(title: str, links: Sequence[Link], shown: int | None) -> Iterator[str]:
@@ -66,6 +82,10 @@ def _listed(title: str, items: Sequence[str], shown: int | None) -> Iterator[str
     if not items:
         return
     yield f"  {title} ({len(items):,})"
+    yield from _items(items, shown)
+
+
+def _items(items: Sequence[str], shown: int | None) -> Iterator[str]:
     limit = len(items) if shown is None or len(items) <= shown + 2 else shown
     for item in items[:limit]:
         yield f"    {item}"
