@@ -20,6 +20,7 @@ from ktx.llm.messages import Usage
 from ktx.llm.runtime import Runtime
 from modelserver.server import ModelServer
 from modelserver.tls import write_service_account
+from responsesserver.server import ResponsesServer
 
 QUICK = {"retry": {"maxAttempts": 3, "baseDelayMs": 1, "maxDelayMs": 2, "jitter": False}}
 """Retries that a test need not wait for."""
@@ -120,11 +121,30 @@ def claude_code_rig(folder: Path, environment: Callable[[str, str], None]) -> It
         yield Rig("claude-code", server, folder, {"backend": "claude-code"}, "sonnet", environment, cannot)
 
 
+@contextmanager
+def codex_rig(folder: Path, environment: Callable[[str, str], None]) -> Iterator[Rig]:
+    """The real Codex program with an API login, behind a proxy that stands in for its provider."""
+    with ResponsesServer() as server:
+        login = folder / "codex-home"
+        login.mkdir()
+        (login / "auth.json").write_text('{"OPENAI_API_KEY": "sk-test"}')
+        environment("CODEX_HOME", str(login))
+        for name, value in server.environment(str(server.authority.write_root(folder / "ca.pem"))).items():
+            environment(name, value)
+        cannot = {
+            "unknown_tool": "Codex answers a call of an unknown tool itself, with `unsupported call`",
+            "garbled": "Codex reports an unreadable stream as one that ended too soon",
+            "long_wait": "Codex does not pass on how long its provider asks to wait",
+        }
+        yield Rig("codex", server, folder, {"backend": "codex"}, "gpt-5.5", environment, cannot)
+
+
 RIGS = {
-    "claude-code": claude_code_rig,
     "anthropic": anthropic_rig,
     "gateway": gateway_rig,
     "vertex": vertex_rig,
+    "claude-code": claude_code_rig,
+    "codex": codex_rig,
 }
 
 

@@ -148,7 +148,6 @@ class ResponsesServer(ModelServer):
             await exchange.reply(reply.status, {"content-type": "application/json", **reply.headers}, body)
             return
         charge = self._charge(request)
-        self.bill.charges.append(charge)
         await self._stream(request, reply, charge, exchange)
 
     def _charge(self, request: Request) -> Charge:
@@ -199,6 +198,9 @@ class ResponsesServer(ModelServer):
                 }
                 await exchange.send(_event("response.failed", response={"id": response_id, "error": error}))
             case "complete":
+                self.bill.charges.append(
+                    charge
+                )  # the API says a price only where it completes; nobody can know of another
                 await exchange.send(_ending(reply, response_id, charge))
         await exchange.finish()
 

@@ -95,7 +95,7 @@ def open_backend(name: BackendName, llm: LlmConfig, *, project_dir: Path, emit: 
         case "claude-code":
             return _open_claude_code(project_dir=project_dir, emit=emit)
         case "codex":
-            return _open_codex(llm, project_dir=project_dir, emit=emit)
+            return _open_codex(project_dir=project_dir)
         case _:
             assert_never(name)
 
@@ -248,6 +248,19 @@ def _open_claude_code(*, project_dir: Path, emit: Emit) -> Backend:
     return ClaudeCodeBackend(environment=env.snapshot(), work_dir=work_dir, emit=emit)
 
 
-def _open_codex(llm: LlmConfig, *, project_dir: Path, emit: Emit) -> Backend:
-    del llm, project_dir, emit
-    raise ConfigError("The backend `codex` is not part of this version.")
+def _open_codex(*, project_dir: Path) -> Backend:
+    try:
+        import codex_cli_bin
+
+        from ktx.llm.backends.codex import backend as codex
+    except ImportError as error:
+        raise ModelError(
+            f"The `codex` backend needs a package that is not installed ({error.name}).",
+            hint="Install it: pip install 'ktx-context[codex]'",
+            kind="missing_extra",
+        ) from error
+    return codex.CodexBackend(
+        program=codex_cli_bin.bundled_codex_path(),
+        environment=env.snapshot(),
+        homes=project_dir / ".ktx" / "codex",
+    )

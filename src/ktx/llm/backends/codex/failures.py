@@ -19,7 +19,7 @@ _BY_NAME: Final = {
 }
 _BY_STATUS: Final = {
     400: "bad_request", 401: "unauthorized", 402: "billing", 403: "forbidden", 404: "unknown_model", 413: "context_too_long",
-    503: "overloaded", 529: "overloaded",
+    503: "server_error", 529: "overloaded",
 }  # fmt: skip
 _HINTS: Final = {
     "not_logged_in": "Run `codex login` once.",
