@@ -250,7 +250,7 @@ def _open_claude_code(*, project_dir: Path, emit: Emit) -> Backend:
 
 def _open_codex(*, project_dir: Path) -> Backend:
     try:
-        import codex_cli_bin
+        import codex_cli_bin  # pyright: ignore[reportMissingTypeStubs]
 
         from ktx.llm.backends.codex import backend as codex
     except ImportError as error:
