@@ -100,6 +100,8 @@ REFUSED = [
     ("snowflake", "SELECT SYSTEM$ABORT_SESSION(1)", "`system$abort_session`"),
     ("snowflake", "SELECT $1 FROM @stage/x", ""),
     ("tsql", "SELECT * FROM OPENROWSET('a', 'b', 'c')", "`openrowset`"),
+    ("tsql", "SELECT * FROM t WITH (TABLOCKX, HOLDLOCK)", "TABLOCKX"),
+    ("clickhouse", "SELECT 1 INTO OUTFILE 'x'", "cannot be read"),
     ("databricks", "SELECT * FROM read_files('/x')", "`read_files`"),
     ("databricks", "SELECT * FROM csv.`/x`", "/x"),
 ]
@@ -148,6 +150,9 @@ ALLOWED = [
     ("duckdb", "SELECT * FROM t PIVOT (sum(x) FOR y IN ('a', 'b'))"),
     ("duckdb", "SELECT * FROM t TABLESAMPLE 10%"),
     ("duckdb", "SELECT a FROM t ASOF JOIN u ON t.at >= u.at"),
+    ("tsql", "SELECT * FROM t WITH (NOLOCK)"),
+    ("mysql", "SELECT a FROM t USE INDEX (x) WHERE b"),
+    ("bigquery", "SELECT * FROM t FOR SYSTEM_TIME AS OF TIMESTAMP '2024-01-01'"),
     ("bigquery", "SELECT a.b, x FROM `p.d.t`, UNNEST(items) AS x WHERE _PARTITIONDATE > '2024-01-01'"),
     ("snowflake", "SELECT v:a.b::string FROM t, LATERAL FLATTEN(input => v) AS f"),
     ("tsql", "SELECT TOP 5 [a b] FROM [dbo].[t] CROSS APPLY (SELECT 1 AS x) AS q ORDER BY 1"),

@@ -38,7 +38,9 @@ _NODES: frozenset[type[exp.Expr]] = frozenset(
         exp.TableAlias, exp.TableColumn, exp.TableFromRows, exp.TableSample, exp.Tuple, exp.UnicodeString, exp.Union,
         exp.UnpivotColumns, exp.Values, exp.Var, exp.Variadic, exp.Where, exp.Window, exp.WindowSpec, exp.With,
         exp.WithFill, exp.WithinGroup, exp.Comprehension, exp.HistoricalData, exp.PreWhere, exp.Any, exp.All, exp.Prior,
-        exp.Connect, exp.ParameterizedAgg,
+        exp.Connect, exp.ParameterizedAgg, exp.Version, exp.MatchRecognize,
+        exp.MatchRecognizeMeasure, exp.Partition, exp.IndexTableHint, exp.WithTableHint, exp.ColumnConstraint,
+        exp.PathColumnConstraint,
     }
 )  # fmt: skip
 """Every other node that a question may hold. What is not here is refused, so a new kind of node is refused first."""
@@ -85,6 +87,9 @@ _NAMED = {
     "SessionParameter": "a session variable",
     "Placeholder": "a placeholder: there are no values to fill in",
 }
+_HARMLESS_HINTS = frozenset(
+    {"NOLOCK", "READUNCOMMITTED", "READCOMMITTED", "READPAST", "NOEXPAND", "SNAPSHOT"}
+)
 _PATH_ENDINGS = (
     ".csv", ".tsv", ".txt", ".parquet", ".json", ".jsonl", ".ndjson", ".db", ".duckdb", ".sqlite", ".xlsx", ".gz", ".zst",
     ".arrow", ".avro",
@@ -167,14 +172,23 @@ def _ensure_table(node: exp.Table, *, dialect: str) -> None:
     name = node.this
     if isinstance(name, exp.Literal | exp.Var | exp.Parameter):
         raise _refused(f"reading a file or stage (`{name.name}`)")
-    if node.args.get("hints"):
-        raise _refused("a table hint")
+    for hint in node.args.get("hints") or ():
+        _ensure_harmless_hint(hint)
     if dialect == "sqlite" and name.name.lower().startswith(("pragma_", "sqlite_dbpage", "dbstat")):
         raise _refused(f"`{name.name.lower()}`, which looks beyond the tables of the database")
     if dialect in {"duckdb", "clickhouse", "databricks", "spark"} and isinstance(name, exp.Identifier):
         text = str(name.this).lower()
         if "/" in text or "\\" in text or "*" in text or text.endswith(_PATH_ENDINGS):
             raise _refused(f"reading a file (`{name.this}`)")
+
+
+def _ensure_harmless_hint(hint: exp.Expr) -> None:
+    """Let hints pass that choose an index or take no locks."""
+    if isinstance(hint, exp.IndexTableHint):
+        return
+    names = {part.name.upper() for part in hint.expressions}
+    if not isinstance(hint, exp.WithTableHint) or not names <= _HARMLESS_HINTS:
+        raise _refused(f"the table hint {', '.join(sorted(names - _HARMLESS_HINTS)) or hint.key}")
 
 
 def _makes_rows(node: exp.Func) -> bool:
