@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 from ktx.config.block import Block, Inert, Secret, documented_key, marks
 from ktx.config.connections import SourceConnection, WarehouseConnection
 from ktx.config.model import KtxConfig, ModelChoice
+from ktx.mcp.reference import render_reference, render_surface
 
 HERE = Path(__file__).parent
 HEAD = """\
@@ -135,7 +136,11 @@ def description_of(field: FieldInfo) -> str:
     return (field.description or "") + "".join(inert)
 
 
-PAGES = {HERE / "reference" / "config.md": config_reference}
+PAGES = {
+    HERE / "reference" / "config.md": config_reference,
+    HERE / "reference" / "mcp-tools.md": render_reference,
+    HERE.parent / "tests" / "mcp" / "surface.json": render_surface,
+}
 
 
 def main() -> None:

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ktx.config import env
 from ktx.config.connections import WarehouseConnection, WarehouseFields
 from ktx.config.load import load_config
@@ -141,6 +139,9 @@ def project_lock(project: Project, *, timeout_s: float = 60.0) -> Generator[None
     Raises:
         OutsideError: another writer kept it for longer than `timeout_s`.
     """
+    # Imported by those who write: the package pulls in asyncio, and every question opens a project.
+    from filelock import FileLock, Timeout
+
     path = ensure_state_dir(project) / "write.lock"
     try:
         with FileLock(path, timeout=timeout_s):

@@ -13,7 +13,11 @@ class Answer(BaseModel):
     """A part of an answer."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, serialize_by_alias=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        serialize_by_alias=True,
+        defer_build=True,
     )
 
     def plain(self) -> dict[str, Any]:
