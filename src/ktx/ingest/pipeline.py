@@ -14,6 +14,7 @@ from ktx.errors import KtxError, LayerError
 from ktx.events import Emit, Notice, StageFinished, StageStarted, ignore
 from ktx.findings import Finding, has_errors
 from ktx.ingest import manifests
+from ktx.ingest.prose import describe_connection, merged_texts, wanted_model
 from ktx.ingest.report import ConnectionReport, IngestReport, Link, Step
 from ktx.project import (
     Project,
@@ -23,6 +24,7 @@ from ktx.project import (
     warehouse_connection,
     warehouse_ids,
 )
+from ktx.scan.describe import Described
 from ktx.scan.relationships.find import Settings
 from ktx.scan.relationships.score import Thresholds
 from ktx.scan.run import ScanReport, ScanSettings, scan_connection
@@ -60,6 +62,7 @@ class _Work:
     changes: dict[Path, str | None] = field(default_factory=dict[Path, str | None])
     layer: Layer | None = None
     findings: tuple[Finding, ...] = ()
+    described: Described | None = None
     steps: list[Step] = field(default_factory=list[Step])
 
     @property
@@ -121,6 +124,18 @@ def _scan(work: _Work) -> str:
     return f"{len(tables):,} tables, {sum(len(table.columns) for table in tables):,} columns"
 
 
+def _describe(work: _Work) -> "str | Skipped":
+    choice = wanted_model(work.project)
+    if isinstance(choice, str):
+        return Skipped(reason=choice)
+    described = describe_connection(
+        work.project, work.connection_id, work.scanned.catalog, work.store, choice, emit=work.emit
+    )
+    work.descriptions = merged_texts(described)
+    work.described = described
+    return f"{described.calls} calls, {described.reused} tables described before"
+
+
 def _merge(work: _Work) -> str:
     scan = work.scanned
     names = source_names((table.ref for table in scan.catalog.tables), known_names(work.old.values()))
@@ -161,18 +176,26 @@ def _remember(work: _Work) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A stage that does not apply, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of a connection: its name in reports, and what it does; the text it gives is the step's detail."""
 
     operation: str
-    run: Callable[[_Work], str]
+    run: Callable[[_Work], str | Skipped]
 
 
 STAGES = (
     Stage(operation="database-schema", run=_scan),
+    Stage(operation="state", run=_remember),
+    Stage(operation="descriptions", run=_describe),
     Stage(operation="manifest", run=_merge),
     Stage(operation="check", run=_check),
-    Stage(operation="state", run=_remember),
 )
 
 
@@ -199,8 +222,17 @@ def _run(work: _Work) -> ConnectionReport:
                 )
             )
             continue
+        if isinstance(detail, Skipped):
+            work.steps.append(Step(operation=stage.operation, status="skipped", detail=detail.reason))
+            continue
+        is_partial = stage.run is _describe and work.described is not None and work.described.failed
         work.steps.append(
-            Step(operation=stage.operation, status="done", detail=detail, seconds=time.monotonic() - mark)
+            Step(
+                operation=stage.operation,
+                status="failed" if is_partial else "done",
+                detail=detail,
+                seconds=time.monotonic() - mark,
+            )
         )
     if failure is not None:
         work.changes = {}
@@ -256,6 +288,10 @@ def _report(work: _Work, driver: str, *, seconds: float) -> ConnectionReport:
         unasked=scan.found.unasked,
         unprofiled=tuple(f"{failure.table}: {failure.reason}" for failure in scan.failures),
         gaps=tuple(f"{gap.what}: {gap.reason}" for gap in scan.catalog.gaps),
+        undescribed=tuple(f"{ref}: {reason}" for ref, reason in work.described.failed)
+        if work.described
+        else (),
+        model_calls=work.described.calls if work.described else 0,
         measures=_measures(work.layer),
         findings=work.findings,
         changed_files=tuple(str(path.relative_to(work.project.root)) for path in sorted(work.changes)),

@@ -81,6 +81,8 @@ class ConnectionReport:
     unasked: tuple[str, ...] = ()
     unprofiled: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    undescribed: tuple[str, ...] = ()
+    model_calls: int = 0
     measures: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     changed_files: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ class IngestReport:
 
     @property
     def exit_code(self) -> int:
-        """0 when every connection is done; else the failures' own code, or 1 when they differ."""
+        """0 when every connection is done; else the failures' own code, or 1 when they differ; 3 when a model failed."""
         codes = {one.exit_code for one in self.connections if one.status == "failed"}
+        codes |= {3 for one in self.connections if one.undescribed}
         return codes.pop() if len(codes) == 1 else 1 if codes else 0

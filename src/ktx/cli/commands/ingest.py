@@ -6,11 +6,12 @@ import click
 
 from ktx.cli.options import json_option, project_option
 from ktx.cli.render.data import write_json, write_text
-from ktx.cli.render.ingest import ingest_json, ingest_text
+from ktx.cli.render.ingest import estimate_text, ingest_json, ingest_text
 from ktx.cli.render.narrate import show_error
 from ktx.cli.render.progress import drawn_events
 from ktx.errors import UsageError
 from ktx.ingest.pipeline import ingest as run_ingest
+from ktx.ingest.prose import estimate_prose
 from ktx.project import Project
 
 
@@ -18,10 +19,21 @@ from ktx.project import Project
 @click.argument("connection_ids", metavar="[ID]…", nargs=-1)
 @click.option("--all", "is_all", is_flag=True, help="Every database; the same as naming none.")
 @click.option("--plain", is_flag=True, help="One line per step, nothing drawn over.")
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Print what a model would be asked, in calls, tokens and money; ask nothing.",
+)
 @project_option
 @json_option
 def ingest(
-    *, project: Project, connection_ids: tuple[str, ...], is_all: bool, plain: bool, as_json: bool
+    *,
+    project: Project,
+    connection_ids: tuple[str, ...],
+    is_all: bool,
+    plain: bool,
+    estimate: bool,
+    as_json: bool,
 ) -> int:
     """Scan databases: tables, keys, joins, values; write the manifest, check it, commit it, index it.
 
@@ -31,6 +43,13 @@ def ingest(
         raise UsageError(
             "Give connection ids or `--all`, not both.", hint="`ktx ingest` alone takes every database."
         )
+    if estimate:
+        foreseen = estimate_prose(project, connection_ids)
+        if as_json:
+            write_json({"estimates": foreseen})
+        else:
+            write_text(estimate_text(foreseen))
+        return 0
     with drawn_events(is_plain=plain or as_json) as emit:
         report = run_ingest(project, connection_ids, emit=emit)
     if as_json:

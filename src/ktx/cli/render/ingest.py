@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from ktx.ingest.prose import ProseEstimate
 from ktx.ingest.report import ConnectionReport, IngestReport, Link
 
 _SHOWN = 12
@@ -33,6 +34,21 @@ def ingest_text(report: IngestReport, *, is_wide: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def estimate_text(estimates: Sequence[ProseEstimate]) -> str:
+    """Give an estimate as lines."""
+    lines: list[str] = []
+    for one in estimates:
+        if one.model is None:
+            lines.append(f"{one.connection_id}: no model is asked, because {one.reason}.")
+            continue
+        money = "no listed price" if one.cost_usd is None else f"about ${one.cost_usd:,.2f}"
+        lines.append(
+            f"{one.connection_id}: {one.calls:,} calls of {one.model}, about {one.input_tokens:,} tokens in and "
+            f"{one.output_tokens:,} out, {money} (list prices of {one.prices_as_of})"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _connection(one: ConnectionReport, shown: int | None) -> Iterator[str]:
     if one.status == "failed":
         yield f"{one.connection_id}: failed, nothing of it was written."
@@ -46,6 +62,9 @@ def _connection(one: ConnectionReport, shown: int | None) -> Iterator[str]:
     yield from _links("dropped, no longer true", one.dropped, None)
     yield from _listed("not looked at, the budget was spent", one.unasked, shown)
     yield from _listed("tables that could not be profiled", one.unprofiled, shown)
+    if one.model_calls:
+        yield f"  model calls ({one.model_calls:,})"
+    yield from _listed("not described, old texts kept", one.undescribed, shown)
     yield from _listed("not known of this database", one.gaps, None)
     problems = [finding for finding in one.findings if finding.level in {"error", "warning"}]
     yield from _listed("problems in the layer", [f"{one.where}: {one.message}" for one in problems], shown)
@@ -119,6 +138,8 @@ def _connection_json(one: ConnectionReport) -> dict[str, object]:
         "unasked": list(one.unasked),
         "unprofiled": list(one.unprofiled),
         "gaps": list(one.gaps),
+        "undescribed": list(one.undescribed),
+        "modelCalls": one.model_calls,
         "measures": list(one.measures),
         "findings": list(one.findings),
         "changedFiles": list(one.changed_files),

@@ -1,0 +1,110 @@
+"""Descriptions as a part of an ingest: whether they are wanted, what they would cost, and asking for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ktx.catalog import Catalog, TableRef
+from ktx.events import Emit
+from ktx.llm.connect import open_runtime, read_roles
+from ktx.llm.messages import Usage
+from ktx.llm.prices import AS_OF, cost_usd
+from ktx.llm.roles import Choice
+from ktx.project import Project, ensure_state_dir, warehouse_connection, warehouse_ids
+from ktx.scan.describe import ROLE, Described, describe_tables, estimate
+from ktx.scan.store import ScanStore, open_store
+from ktx.semantic.merge import Descriptions
+from ktx.warehouse.connect import open_warehouse
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProseEstimate:
+    """What describing one connection would take. `cost_usd` is None for a model without a listed price."""
+
+    connection_id: str
+    model: str | None
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    prices_as_of: str = AS_OF
+    reason: str = ""
+
+
+def wanted_model(project: Project) -> Choice | str:
+    """Give the model that describes, or why none does."""
+    if project.config.scan.enrichment.mode != "llm":
+        return "`scan.enrichment.mode` is not `llm`"
+    if project.config.llm.provider.backend == "none":
+        return "no language model is configured"
+    return read_roles(project.config.llm).chain(ROLE)[0]
+
+
+def describe_connection(
+    project: Project, connection_id: str, catalog: Catalog, store: ScanStore, choice: Choice, *, emit: Emit
+) -> Described:
+    """Describe the tables of a connection that nothing kept describes yet."""
+    state_dir = ensure_state_dir(project)
+    connection = warehouse_connection(project, connection_id)
+    with open_warehouse(connection_id, connection, project.root) as warehouse:
+        return describe_tables(
+            catalog,
+            store,
+            open_extractor=lambda: open_runtime(
+                project.config.llm,
+                project_dir=project.root,
+                state_dir=state_dir,
+                emit=emit,
+                rate_limit=project.config.ingest.rate_limit,
+            ),
+            model=str(choice),
+            samples=project.config.scan.samples,
+            sample=warehouse.sample_rows,
+            emit=emit,
+        )
+
+
+def merged_texts(described: Described) -> dict[TableRef, Descriptions]:
+    """Give a model's texts as the manifest takes them."""
+    return {
+        ref: Descriptions(table=texts.table, columns=texts.columns) for ref, texts in described.texts.items()
+    }
+
+
+def estimate_prose(project: Project, connection_ids: Sequence[str] = ()) -> tuple[ProseEstimate, ...]:
+    """Foresee calls, tokens and money of an ingest's descriptions; tables are read, no model is asked.
+
+    Raises:
+        ConfigError: an id is unknown.
+        WarehouseError: a database cannot be reached.
+    """
+    chosen = tuple(dict.fromkeys(connection_ids)) or warehouse_ids(project)
+    for connection_id in chosen:
+        warehouse_connection(project, connection_id)
+    choice = wanted_model(project)
+    if isinstance(choice, str):
+        return tuple(
+            ProseEstimate(connection_id=one, model=None, reason=choice, cost_usd=0.0) for one in chosen
+        )
+    with open_store(ensure_state_dir(project)) as store:
+        return tuple(_estimate(project, one, store, choice) for one in chosen)
+
+
+def _estimate(project: Project, connection_id: str, store: ScanStore, choice: Choice) -> ProseEstimate:
+    connection = warehouse_connection(project, connection_id)
+    with open_warehouse(connection_id, connection, project.root) as warehouse:
+        found = estimate(
+            warehouse.read_catalog(),
+            store,
+            model=str(choice),
+            samples=project.config.scan.samples,
+            sample=warehouse.sample_rows,
+        )
+    usage = Usage(uncached_input_tokens=found.input_tokens, output_tokens=found.output_tokens)
+    return ProseEstimate(
+        connection_id=connection_id,
+        model=str(choice),
+        calls=found.calls,
+        input_tokens=found.input_tokens,
+        output_tokens=found.output_tokens,
+        cost_usd=cost_usd(choice.model, usage),
+    )
