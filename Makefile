@@ -37,6 +37,13 @@ check: $(VENV)/.dev  ## lint, types, architecture, dependencies (seconds)
 	$(BIN)/deptry .
 	$(BIN)/pyright
 
+N ?= 10000
+ENGINE ?= duckdb
+SEED ?= 1
+
+fuzz: $(VENV)/.dev  ## compare compiled questions with the oracle: make fuzz N=10000 ENGINE=duckdb|sqlite|postgres|mysql SEED=1
+	PYTHONPATH=src:tests $(BIN)/python -m oracle.fuzz --count $(N) --engine $(ENGINE) --seed $(SEED)
+
 lock: $(BIN)/uv  ## renew requirements/*.lock from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra demo pyproject.toml -o requirements/demo.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --all-extras --group test --group check pyproject.toml -o requirements/dev.lock

@@ -7,7 +7,7 @@ from sqlglot import exp
 from ktx.errors import QueryError
 from ktx.semantic.filters import Filter
 from ktx.semantic.joins import Path, Way, show_path
-from ktx.semantic.resolve import Leaf, Resolver, bound_columns, words_of
+from ktx.semantic.resolve import Leaf, Resolver, bound_columns, plain, words_of
 from ktx.semantic.rows import last_fan, no_path
 from ktx.semantic.source import Column
 
@@ -70,6 +70,7 @@ def fact_branches(
     for leaf in leaves:
         homes.setdefault(leaf.home, []).append(leaf)
     rows = tuple(one for one in filters if not one.is_group)
+    _ensure_one_meaning(resolver, tuple(homes), dimensions, rows)
     branches: list[Branch] = []
     for home, own in homes.items():
         ways = tuple(_dimension_way(resolver, home, dimension) for dimension in dimensions)
@@ -85,6 +86,28 @@ def fact_branches(
             )
         )
     return tuple(branches)
+
+
+def _ensure_one_meaning(
+    resolver: Resolver, homes: tuple[str, ...], dimensions: tuple[Dimension, ...], filters: tuple[Filter, ...]
+) -> None:
+    """Refuse a word that leads one fact to one source and another fact to another: two aliases of one name."""
+    asked = {(one.words, one.via): one.field for one in dimensions}
+    for one in filters:
+        for column in bound_columns(one.tree):
+            asked.setdefault((words_of(column), ()), plain(column))
+    for (words, via), field in asked.items():
+        targets: dict[str, str] = {}
+        for home in homes:
+            way = resolver.router.find(home, words, via, can_cross=True)
+            if way is not None:
+                targets.setdefault(way.path[-1].target if way.path else home, home)
+        if len(targets) > 1:
+            meanings = " and ".join(f"`{target}` for `{home}`" for target, home in targets.items())
+            raise QueryError(
+                f"`{field}` means different things in one question: {meanings}.",
+                hint="Give the joins different aliases, or ask in two questions.",
+            )
 
 
 def is_same_when_repeated(leaf: Leaf) -> bool:
