@@ -3,7 +3,7 @@
 from sqlglot import exp
 
 from ktx.errors import QueryError
-from ktx.semantic.dialects import Facts
+from ktx.semantic.dialects import Facts, as_double
 from ktx.semantic.expressions import wrapped
 
 _ONE_ARGUMENT = (
@@ -123,6 +123,11 @@ def _ranked_percentile(
 
 def finished(call: exp.Expr, facts: Facts) -> exp.Expr:
     """Write an aggregate the way the engine spells it."""
+    if isinstance(call, exp.Avg) and facts.averages_coarsely:
+        result = call.copy()
+        argument = result.this.expressions[0] if isinstance(result.this, exp.Distinct) else result.this
+        argument.replace(as_double(wrapped(argument.copy()), facts))
+        return result
     if not isinstance(call, exp.PercentileCont):
         return call
     value, fraction = call.this, call.expression

@@ -25,7 +25,8 @@ class Facts:
 
     `percentile` is the form of an interpolated percentile; `ranked` means that the engine has none and rows are ranked
     instead. `double` converts to a floating number. `pads_need_type`: a NULL column of a UNION takes the type of the first
-    two branches. `sums_booleans`: SUM and AVG take a condition. `missing` names aggregates that the engine lacks.
+    two branches. `sums_booleans`: SUM and AVG take a
+    condition. `averages_coarsely`: AVG of integers loses decimals. `missing` names aggregates that the engine lacks.
     `settings` are appended to a statement.
     """
 
@@ -38,6 +39,7 @@ class Facts:
     has_boolean_aggregates: bool = False
     pads_need_type: bool = False
     sums_booleans: bool = False
+    averages_coarsely: bool = False
     has_correlated_exists: bool = True
     has_loose_exists: bool = True
     row_number_order: str | None = None
@@ -125,6 +127,7 @@ _ALL = (
         ),
         double="x * 1e0",
         percentile="ranked",
+        averages_coarsely=True,
         sums_booleans=True,
         missing=frozenset(
             [
@@ -186,6 +189,7 @@ _ALL = (
         truncate=_each("DATETRUNC(unit, x)", week="DATETRUNC(ISO_WEEK, x)"),
         double="CAST(x AS FLOAT)",
         percentile="ranked",
+        averages_coarsely=True,
         pads_need_type=True,
         row_number_order="(SELECT NULL)",
         missing=frozenset(
@@ -212,6 +216,7 @@ _ALL = (
         name="redshift",
         truncate=_TRUNC,
         double="CAST(x AS DOUBLE PRECISION)",
+        averages_coarsely=True,
         has_boolean_aggregates=True,
         pads_need_type=True,
         has_loose_exists=False,

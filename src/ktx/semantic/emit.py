@@ -8,13 +8,14 @@ from sqlglot import exp
 from ktx.errors import QueryError
 from ktx.semantic.aggregates import filtered, finished, needs_ranking, ranked_columns
 from ktx.semantic.dialects import Facts, truncated
-from ktx.semantic.expressions import has_window, parse_expression, parse_select, table_parts, wrapped
+from ktx.semantic.expressions import has_window, parse_expression, parse_select, wrapped
 from ktx.semantic.fanout import Branch, Dimension
 from ktx.semantic.graph import find_column
 from ktx.semantic.joins import Path
 from ktx.semantic.resolve import GROUP, LEAF, Leaf, Resolver, in_layer
 from ktx.semantic.rows import Rows, is_windowed
 from ktx.semantic.source import Source
+from ktx.semantic.tableref import parse_table_ref
 
 _MARK = "\x02"
 ROW = "_row"
@@ -57,7 +58,10 @@ class Script:
         """Add a common table expression and give the token that stands for its name until the end."""
         token = f"{_MARK}{len(self.ctes)}"
         if comment:
-            query.add_comments([f" {comment} "])
+            first = query
+            while isinstance(first, exp.SetOperation):
+                first = first.this
+            first.add_comments([f" {comment} "])
         self.ctes.append((token, name, query))
         return token
 
@@ -73,9 +77,11 @@ class Script:
             token = self._sources[source.name] = self.add(source.name, query)
             return self._windowed(source, _named(token)) or _named(token)
         with in_layer(f"The source `{source.name}`", source.place):
-            parts = table_parts(source.table or "")
-        self.taken.add(parts[-1].casefold())
-        table = _table(parts)
+            ref = parse_table_ref(source.table or "")
+            if ref is None:
+                raise QueryError(f"`{source.table}` is not a table name.")
+        self.taken.add(ref.name.casefold())
+        table = _table(ref.parts)
         return self._windowed(source, table) or table
 
     def _windowed(self, source: Source, table: exp.Expr) -> exp.Expr | None:
@@ -128,8 +134,6 @@ def _named(token: str) -> exp.Table:
 
 def _table(parts: tuple[str, ...]) -> exp.Table:
     names = [exp.to_identifier(part, quoted=True) for part in parts]
-    if len(names) > 3:
-        raise QueryError(f"The table name `{'.'.join(parts)}` has more than three parts.")
     keys = ("this", "db", "catalog")
     return exp.Table(**dict(zip(keys, reversed(names), strict=False)))
 

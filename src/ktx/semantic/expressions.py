@@ -67,40 +67,41 @@ def parse_select(text: str, dialect: str) -> exp.Query:
                 f"The `sql` of a source may only read; it holds `{type(node).__name__.upper()}`."
             )
         node.pop_comments()
+    return _unshadowed(tree)
+
+
+def _unshadowed(tree: exp.Query) -> exp.Query:
+    """Rename a common table expression that reads a table of its own name: SQLite takes that for recursion."""
+    for clause in list(tree.find_all(exp.With)):
+        if clause.recursive:
+            continue
+        for index, cte in enumerate(clause.expressions):
+            name = cte.alias
+            if not any(_is_bare(table, name) for table in cte.this.find_all(exp.Table)):
+                continue
+            readers: list[exp.Expr | None] = [
+                *(later.this for later in clause.expressions[index + 1 :]),
+                clause.parent,
+            ]
+            own = {
+                id(table)
+                for earlier in clause.expressions[: index + 1]
+                for table in earlier.find_all(exp.Table)
+            }
+            for table in {
+                id(t): t for reader in readers if reader for t in reader.find_all(exp.Table)
+            }.values():
+                if id(table) in own or not _is_bare(table, name):
+                    continue
+                if not table.alias:
+                    table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+                table.set("this", exp.to_identifier(f"{name}_cte", quoted=True))
+            cte.args["alias"].set("this", exp.to_identifier(f"{name}_cte", quoted=True))
     return tree
 
 
-def table_parts(text: str) -> tuple[str, ...]:
-    """Split a dotted physical name into its parts, outermost first; a part may be quoted in any dialect's way.
-
-    >>> table_parts('main."Order Items"')
-    ('main', 'Order Items')
-
-    Raises:
-        QueryError: when a part is empty or a quote is not closed.
-    """
-    closing = {'"': '"', "`": "`", "[": "]"}
-    parts: list[str] = []
-    rest = text.strip()
-    while True:
-        if rest[:1] in closing:
-            end = closing[rest[0]]
-            stop = rest.find(end, 1)
-            while stop >= 0 and rest[stop + 1 : stop + 2] == end:
-                stop = rest.find(end, stop + 2)
-            if stop < 0:
-                raise QueryError(f"The table name `{text}` has a quote that is never closed.")
-            parts.append(rest[1:stop].replace(end * 2, end))
-            rest = rest[stop + 1 :]
-        else:
-            head, dot, tail = rest.partition(".")
-            parts.append(head)
-            rest = dot + tail
-        if not parts[-1] or (rest and not rest.startswith(".")):
-            raise QueryError(f"`{text}` is not a table name.")
-        if not rest:
-            return tuple(parts)
-        rest = rest[1:]
+def _is_bare(table: exp.Table, name: str) -> bool:
+    return not table.db and table.name.casefold() == name.casefold()
 
 
 def has_aggregate(tree: exp.Expr) -> bool:

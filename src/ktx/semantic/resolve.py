@@ -139,6 +139,16 @@ class Resolver:
                 found.setdefault(target.name, target)
         return list(found.values())
 
+    def ensure_not_broken(self, word: str) -> None:
+        """Refuse a source whose files could not be used, with the reasons."""
+        findings = self.layer.broken.get(word)
+        if findings:
+            raise LayerError(
+                f"The source `{word}` cannot be used: {findings[0].message} ({findings[0].where})",
+                hint=findings[0].fix,
+                findings=findings,
+            )
+
     def canonical(self, word: str) -> str:
         """Give the declared spelling of a path word."""
         if source := self.source(word):
@@ -150,6 +160,7 @@ class Resolver:
         """Give the declared column; `is_asked` means that it comes from the question, where hidden ones are refused."""
         targets = self.candidates(words[-1])
         if not targets:
+            self.ensure_not_broken(words[-1])
             known = [
                 *self.layer.sources,
                 *(j.alias or "" for hs in self.graph.holders_by_alias.values() for _, j in hs),
@@ -373,6 +384,8 @@ class Resolver:
                 f"`{context.name}` has no measure `{name}`.{did_you_mean(name, known)}",
                 hint=f"Its measures: {', '.join(known)}." if known else None,
             )
+        if words:
+            self.ensure_not_broken(words[0])
         known = [*self.names.measures] if not words else [*self.layer.sources]
         what = f"measure `{name}`" if not words else f"source `{words[0]}`"
         raise QueryError(f"There is no {what}.{did_you_mean(name if not words else words[0], known)}")
