@@ -26,7 +26,8 @@ class Facts:
     `percentile` is the form of an interpolated percentile; `ranked` means that the engine has none and rows are ranked
     instead. `double` converts to a floating number. `pads_need_type`: a NULL column of a UNION takes the type of the first
     two branches. `sums_booleans`: SUM and AVG take a
-    condition. `averages_coarsely`: AVG of integers loses decimals. `missing` names aggregates that the engine lacks.
+    condition. `averages_coarsely`: AVG of integers loses decimals. `groups_by_columns`: a grouped
+    expression is not recognised where it is selected. `missing` names aggregates that the engine lacks.
     `settings` are appended to a statement.
     """
 
@@ -40,6 +41,7 @@ class Facts:
     pads_need_type: bool = False
     sums_booleans: bool = False
     averages_coarsely: bool = False
+    groups_by_columns: bool = False
     has_correlated_exists: bool = True
     has_loose_exists: bool = True
     row_number_order: str | None = None
@@ -80,7 +82,6 @@ _ALL = (
         keeps_median=True,
         has_filter=True,
         has_boolean_aggregates=True,
-        sums_booleans=True,
     ),
     Facts(
         name="sqlite",
@@ -128,6 +129,7 @@ _ALL = (
         double="x * 1e0",
         percentile="ranked",
         averages_coarsely=True,
+        groups_by_columns=True,
         sums_booleans=True,
         missing=frozenset(
             [

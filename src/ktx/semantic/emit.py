@@ -181,7 +181,8 @@ def emit_branch(
         if rows.uses_exists or needs_ranking(call, script.facts):
             before = True
         rows.uses_exists = before
-    is_staged = rows.uses_exists or branch.is_deduplicated or any(_is_constant(group) for group in groups)
+    is_staged = rows.uses_exists or branch.is_deduplicated
+    is_staged = is_staged or any(_is_awkward(group, script.facts) for group in groups)
     where = rows.condition(tuple(one.tree for one in branch.filters))
     if is_staged:
         return _staged(script, branch, rows, dimensions, groups, calls, where)
@@ -210,8 +211,9 @@ def _dimension(rows: Rows, path: Path, dimension: Dimension, facts: Facts) -> ex
     return truncated(value, dimension.granularity, facts)
 
 
-def _is_constant(tree: exp.Expr) -> bool:
-    return tree.find(exp.Column) is None
+def _is_awkward(group: exp.Expr, facts: Facts) -> bool:
+    """Whether a group must be a column of its own first: a constant reads as a position in GROUP BY."""
+    return group.find(exp.Column) is None or (facts.groups_by_columns and not isinstance(group, exp.Column))
 
 
 def _staged(

@@ -5,6 +5,7 @@ function that reads outside the row. It may be shared: copy before changing it.
 """
 
 import functools
+from typing import cast
 
 import sqlglot
 from sqlglot import exp
@@ -75,22 +76,20 @@ def _unshadowed(tree: exp.Query) -> exp.Query:
     for clause in list(tree.find_all(exp.With)):
         if clause.recursive:
             continue
-        for index, cte in enumerate(clause.expressions):
-            name = cte.alias
+        for index, cte in enumerate(cast("list[exp.CTE]", clause.expressions)):
+            name: str = cte.alias
             if not any(_is_bare(table, name) for table in cte.this.find_all(exp.Table)):
                 continue
-            readers: list[exp.Expr | None] = [
-                *(later.this for later in clause.expressions[index + 1 :]),
-                clause.parent,
-            ]
-            own = {
-                id(table)
-                for earlier in clause.expressions[: index + 1]
-                for table in earlier.find_all(exp.Table)
-            }
-            for table in {
-                id(t): t for reader in readers if reader for t in reader.find_all(exp.Table)
-            }.values():
+            readers = cast("list[exp.Expr | None]", [later.this for later in clause.expressions[index + 1 :]])
+            readers.append(clause.parent)
+            done: list[exp.Table] = []
+            for earlier in clause.expressions[: index + 1]:
+                done.extend(cast("exp.CTE", earlier).find_all(exp.Table))
+            tables: list[exp.Table] = []
+            for reader in readers:
+                tables.extend(reader.find_all(exp.Table) if reader is not None else ())
+            own = {id(table) for table in done}
+            for table in tables:
                 if id(table) in own or not _is_bare(table, name):
                     continue
                 if not table.alias:
