@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from ktx.catalog import Catalog, Column, Table, TableRef
+from ktx.errors import LayerError
 from ktx.findings import Finding
 from ktx.semantic.check import check_layer
+from ktx.semantic.compile import compile_query
+from ktx.semantic.query import parse_query
 from semantic.layers import MANIFEST, layer_from
 
 CATALOG = Catalog(
@@ -89,3 +94,48 @@ def test_sources_that_nothing_connects_are_noted(tmp_path: Path) -> None:
         check_layer(layer_from(tmp_path, _schema__shop=MANIFEST, lonely=lonely), dialect="duckdb")
     )
     assert found["sources-apart"].level == "note"
+
+
+def test_every_measure_segment_and_computed_column_must_compile_by_itself(tmp_path: Path) -> None:
+    overlay = """
+        name: orders
+        columns:
+          - {name: net, type: number, expr: amount - discount}
+        measures:
+          - {name: revenue, expr: sum(amount)}
+          - {name: wrong, expr: sum(amuont)}
+          - {name: bad_filter, expr: count(*), filter: status = 'paid'}
+        segments:
+          - {name: large, expr: amount > }
+    """
+    findings = check_layer(layer_from(tmp_path, _schema__shop=MANIFEST, orders=overlay), dialect="duckdb")
+    assert [(one.code, one.where.line) for one in findings] == [
+        ("measure-unusable", 7),
+        ("measure-unusable", 8),
+        ("column-unusable", 4),
+        ("segment-unusable", 10),
+    ]
+    assert "amount" in findings[0].message
+
+
+def test_a_query_must_be_readable_and_give_the_declared_columns(tmp_path: Path) -> None:
+    found = layer_from(
+        tmp_path,
+        a="name: a\nsql: select id from t\ngrain: [id]\ncolumns:\n  - {name: id}\n  - {name: total}\n",
+        b="name: b\nsql: drop table t\ngrain: [id]\ncolumns: [{name: id}]\n",
+        c="name: c\nsql: select * from t\ngrain: [id]\ncolumns: [{name: id}, {name: anything}]\n",
+    )
+    findings = [one for one in check_layer(found, dialect="duckdb") if one.level == "error"]
+    assert [(one.code, one.where.line) for one in findings] == [
+        ("column-not-in-sql", 6),
+        ("sql-unreadable", 1),
+    ]
+
+
+def test_a_question_about_a_broken_source_is_refused_with_the_reason(tmp_path: Path) -> None:
+    layer = layer_from(tmp_path, _schema__shop=MANIFEST, orders="name: orders\nexclude_colums: [secret]\n")
+    with pytest.raises(LayerError) as caught:
+        compile_query(layer, parse_query({"measures": ["orders.row_count"]}), dialect="duckdb")
+    assert "`exclude_colums` is not a key of a source" in caught.value.message
+    assert "semantic-layer/wh/orders.yaml:2" in caught.value.message
+    assert caught.value.hint == "Did you mean `exclude_columns`?"

@@ -12,6 +12,7 @@ from sqlglot.errors import SqlglotError
 
 from ktx.catalog import Catalog, Table, TableRef
 from ktx.findings import Finding, Level, Place
+from ktx.semantic.compiles import check_source_compiles
 from ktx.semantic.source import Column, Join, Layer, Source
 from ktx.semantic.tableref import parse_table_ref
 from ktx.suggest import did_you_mean, nearest
@@ -38,6 +39,8 @@ def check_layer(
     for name in chosen:
         source = layer.sources[name]
         found += _check_joins(layer, source, spoken)
+        if spoken is not None:
+            found += check_source_compiles(layer, source, dialect=spoken)
         if catalog is not None:
             found += _check_table(source, catalog)
     if names is None:

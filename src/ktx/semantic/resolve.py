@@ -123,10 +123,22 @@ class Resolver:
     # ---- sources and columns
 
     def source(self, word: str) -> Source | None:
-        """Give the source called so, by exact name or else ignoring case."""
+        """Give the source called so, by exact name or else ignoring case.
+
+        Raises:
+            LayerError: when its files cannot be used.
+        """
         found = self.layer.sources.get(word)
         if found is None and (name := self.names.sources.get(word.casefold())):
             found = self.layer.sources[name]
+        if found is None and word in self.layer.broken:
+            reasons = self.layer.broken[word]
+            first = next((one for one in reasons if one.level == "error"), reasons[0])
+            raise LayerError(
+                f"The source `{word}` cannot be used: {first.message} ({first.where})",
+                hint=first.fix,
+                findings=reasons,
+            )
         return found
 
     def candidates(self, word: str) -> list[Source]:
