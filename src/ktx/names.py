@@ -1,5 +1,6 @@
 """Rules for names: connection ids, source files, wiki keys, and the words inside an identifier."""
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -41,6 +42,7 @@ def source_file_stem(name: str) -> str:
     return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+@functools.lru_cache(maxsize=65536)
 def words(identifier: str) -> tuple[str, ...]:
     """Split an identifier into case-folded words at case changes, digits and punctuation.
 

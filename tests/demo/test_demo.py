@@ -108,6 +108,7 @@ def test_the_command_shows_both_answers_and_what_to_do_next(demo: DemoReport) ->
 
 def test_the_next_steps_that_the_demo_names_work(demo: DemoReport) -> None:
     for arguments in (
+        ["sl", "query", "--measure", "order_items.revenue", "--dimension", "orders.channel", "--execute"],
         ["sl", "flights"],
         ["wiki", "refunds"],
         ["review"],

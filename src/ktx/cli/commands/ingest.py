@@ -7,9 +7,9 @@ import click
 from ktx.cli.options import json_option, project_option
 from ktx.cli.render.data import write_json, write_text
 from ktx.cli.render.ingest import estimate_text, ingest_json, ingest_text
-from ktx.cli.render.narrate import show_error
+from ktx.cli.render.narrate import say, show_error
 from ktx.cli.render.progress import drawn_events
-from ktx.errors import UsageError
+from ktx.errors import OutsideError, UsageError
 from ktx.ingest.pipeline import ingest as run_ingest
 from ktx.ingest.prose import estimate_prose
 from ktx.project import Project
@@ -32,6 +32,8 @@ def ingest(
     connection_ids: tuple[str, ...],
     is_all: bool,
     plain: bool,
+    yes: bool,
+    no_input: bool,
     estimate: bool,
     as_json: bool,
 ) -> int:
@@ -50,6 +52,8 @@ def ingest(
         else:
             write_text(estimate_text(foreseen))
         return 0
+    if sys.stdin.isatty() and not (yes or no_input or as_json):
+        _confirm_cost(project, connection_ids)
     with drawn_events(is_plain=plain or as_json) as emit:
         report = run_ingest(project, connection_ids, emit=emit)
     if as_json:
@@ -60,3 +64,14 @@ def ingest(
         if one.error:
             show_error(f"{one.connection_id}: {one.error}", hint=one.hint, findings=one.findings)
     return report.exit_code
+
+
+def _confirm_cost(project: Project, connection_ids: tuple[str, ...]) -> None:
+    """Ask a person before a model is paid; nothing is asked when none would be."""
+    try:
+        foreseen = estimate_prose(project, connection_ids)
+    except OutsideError:
+        return  # the ingest itself names the connection that fails, and does the others
+    if any(one.calls for one in foreseen):
+        say(estimate_text(foreseen).rstrip())
+        click.confirm("Ask the model?", default=True, abort=True, err=True)

@@ -133,7 +133,7 @@ class _Lookup:
                 strength -= 0.0 if key.is_primary else 0.02
                 strength = 0.6 if target.is_attribute else strength
                 role = " ".join(name.words[:start])
-                why = f"is called as the key, in the role `{role}`" if start else "is called as the key"
+                why = f"has the key's name in the role `{role}`" if start else "has the key's name"
                 yield key, NameMatch(strength=strength, why=why)
 
     def _self_references(self, table: Table, name: ColumnName) -> Iterator[tuple[Key, NameMatch]]:

@@ -59,7 +59,7 @@ def _candidate(table: Table, target: Table, key: Key, naming: Naming, keys: Keys
         columns=tuple(columns),
         key=key,
         name=0.96 if own is not None and set(columns) < set(own.columns) else 0.93,
-        why="are called as the key's columns",
+        why="have the names of the key's columns",
     )
 
 
