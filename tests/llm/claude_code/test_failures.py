@@ -1,6 +1,9 @@
 """What goes wrong between ktx, the real `claude` program and the API, told in ktx's words."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import anyio
 import pytest
@@ -10,14 +13,18 @@ from ktx.errors import ModelError, RateLimitError
 from ktx.events import Waiting
 from ktx.llm.backend import Request
 from ktx.llm.messages import user
-from ktx.llm.tools import Toolbox
+from ktx.llm.schema import ToolInput
+from ktx.llm.tools import Tool, Toolbox
 from modelserver.replies import (
+    by_turn,
+    call,
     context_too_long,
     cut,
     failure,
     forbidden,
     garbage,
     garbage_body,
+    hang,
     invalid_key,
     no_credit,
     overloaded,
@@ -32,6 +39,10 @@ from modelserver.replies import (
 pytestmark = pytest.mark.claude
 
 ASK = Request(model="sonnet", messages=(user("How many?"),))
+
+
+class Nothing(ToolInput):
+    """A tool without arguments."""
 
 
 def fail(host, **more):
@@ -142,3 +153,58 @@ def test_a_program_that_dies_is_told_with_its_last_words(host, tmp_path):
 def test_a_program_that_is_not_there_is_named(host, tmp_path):
     error = fail(host, program=tmp_path / "gone" / "claude")
     assert error.kind == "missing_extra"
+
+
+def test_a_program_that_falls_silent_is_given_up_with_its_bill(server, host):
+    server.script(lambda request: hang("so far"))
+    error = fail(host, silence_limit_s=2)
+    assert error.kind == "connection"
+    assert "said nothing for 2 s" in error.message
+    assert error.usage.input_tokens == server.bill.total.prompt_tokens
+    assert server.wait_until(lambda s: s.requests[0].is_disconnected)
+
+
+def test_a_tool_may_take_longer_than_the_program_may_be_silent(server, host):
+    server.script(by_turn(call("rest"), text("done")))
+
+    async def rest(asked):
+        await anyio.sleep(2.5)
+        return "rested"
+
+    tool = Tool(name="rest", description="Rest.", input=Nothing, run=rest)
+    backend = host.backend(silence_limit_s=2)
+    outcome = anyio.run(
+        lambda: backend.run_loop(ASK, Toolbox([tool], step_budget=3), watch=lambda step: None)
+    )
+    assert outcome.text == "done"
+
+
+@pytest.mark.parametrize("asked_s", [90, 3600])
+def test_a_long_pause_within_a_loop_is_not_slept_through(server, host, asked_s):
+    server.script(lambda request: rate_limited(asked_s))
+    backend = host.backend()
+    with pytest.raises(RateLimitError):
+        anyio.run(lambda: backend.run_loop(ASK, Toolbox([], step_budget=3), watch=lambda step: None))
+    assert len(server.requests) == 1
+
+
+def test_nothing_is_printed_when_ktx_ends_a_run(server, host, tmp_path):
+    script = (
+        "import sys, os, anyio; from pathlib import Path\n"
+        "from ktx.errors import BudgetError; from ktx.llm.backend import Request; from ktx.llm.messages import user\n"
+        "from ktx.llm.tools import Toolbox; from ktx.llm.backends.claude_code.backend import ClaudeCodeBackend\n"
+        "backend = ClaudeCodeBackend(environment=os.environ, work_dir=Path(sys.argv[1]))\n"
+        "def watch(step): raise BudgetError('spent')\n"
+        "ask = Request(model='sonnet', messages=(user('Hi'),))\n"
+        "try: anyio.run(lambda: backend.run_loop(ask, Toolbox([], step_budget=3), watch=watch))\n"
+        "except BudgetError: print('spent')\n"
+    )
+    source = str(Path(__file__).parents[3] / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(host.work_dir)],
+        env={**host.environment, "PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("spent\n", "")

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 import ktx.llm.backends.claude_code.launch as launch
+from ktx.errors import ModelError
 from ktx.llm.backend import Request
 from ktx.llm.backends.claude_code.command import find_program
 from ktx.llm.messages import text_of, user
@@ -91,7 +92,7 @@ def test_closing_the_backend_ends_what_still_runs(server, host, tmp_path):
         async with anyio.create_task_group() as tasks:
 
             async def ask():
-                with pytest.raises(Exception):  # noqa: B017 - the program was taken away
+                with pytest.raises(ModelError, match="ended in the middle of a run"):
                     await backend.send(ASK)
 
             tasks.start_soon(ask)

@@ -1,6 +1,7 @@
 """Claude Code as a backend: one `claude` program per call, with the user's own login and nothing else of the user's."""
 
 import json
+import logging
 import os
 import tempfile
 import time
@@ -11,8 +12,8 @@ from typing import Final
 
 import anyio
 import claude_agent_sdk
-from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, CLINotFoundError
-from claude_agent_sdk.types import McpSdkServerConfig
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLINotFoundError
+from claude_agent_sdk.types import McpSdkServerConfig, McpServerConfig
 
 from ktx.errors import ModelError
 from ktx.events import Emit, ignore
@@ -33,10 +34,15 @@ from ktx.llm.backends.claude_code.failures import LOGIN_HINT, as_error
 from ktx.llm.backends.claude_code.frames import Record
 from ktx.llm.backends.claude_code.isolation import STRUCTURED_TOOL
 from ktx.llm.backends.claude_code.process import ClaudeProcess
+from ktx.llm.backends.claude_code.silence import Silence
 from ktx.llm.backends.claude_code.toolserver import SERVER_NAME, tool_server
 from ktx.llm.caching import CacheSettings
 from ktx.llm.messages import Message, StopReason, Text, ToolCall, ToolResult, Usage, user
 from ktx.llm.tools import Toolbox
+
+for _library in ("claude_agent_sdk", "mcp"):
+    # Without a handler, Python prints a library's errors to stderr, such as one for each run that ktx itself ends.
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 _LOOP_RETRIES: Final = 3
 _PROBE_TOKENS: Final = 1024
@@ -75,7 +81,7 @@ class ClaudeCodeBackend:
     """Answers requests and runs loops through the `claude` program.
 
     `environment` is the parent's, from which the child's is chosen; `work_dir` is a folder of ktx's own, made when missing,
-    in which the program runs.
+    in which the program runs; a program that says nothing for `silence_limit_s` while no tool works is given up.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class ClaudeCodeBackend:
         environment: Mapping[str, str],
         work_dir: Path,
         program: Path | None = None,
+        silence_limit_s: float = 600.0,
         emit: Emit = ignore,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -91,6 +98,7 @@ class ClaudeCodeBackend:
         self._environment = dict(environment)
         self._work_dir = work_dir
         self._program = program or find_program(environment)
+        self._silence_limit_s = silence_limit_s
         self._emit = emit
         self._clock = clock
         self._now = now
@@ -120,7 +128,7 @@ class ClaudeCodeBackend:
             )
         expected = frozenset({STRUCTURED_TOOL} if request.schema is not None else ())
         record = Record(tools=expected, servers=frozenset(), emit=self._emit, on_begin=request.on_begin)
-        await self._converse(request, record, server=None, max_turns=1, max_retries=0)
+        await self._converse(request, record, toolbox=None, max_turns=1, max_retries=0)
         stop_reason = self._reply_stop(record, request.model)
         answer = record.structured if record.structured is not None else record.all_text()
         return Reply(
@@ -142,7 +150,6 @@ class ClaudeCodeBackend:
         """
         started = self._clock()
         names = frozenset(f"mcp__{SERVER_NAME}__{spec.name}" for spec in toolbox.specs())
-
         record = Record(
             tools=names,
             servers=frozenset({SERVER_NAME} if names else ()),
@@ -151,12 +158,13 @@ class ClaudeCodeBackend:
             begin_step=toolbox.begin_step,
             step_budget=toolbox.step_budget,
         )
-        server: McpSdkServerConfig | None = None
-        if names:
-            instance = tool_server(toolbox, version=claude_agent_sdk.__version__)
-            server = McpSdkServerConfig(type="sdk", name=SERVER_NAME, instance=instance)
-        turns = toolbox.step_budget
-        await self._converse(request, record, server=server, max_turns=turns, max_retries=_LOOP_RETRIES)
+        await self._converse(
+            request,
+            record,
+            toolbox=toolbox if names else None,
+            max_turns=toolbox.step_budget,
+            max_retries=_LOOP_RETRIES,
+        )
         stop_reason = self._loop_stop(record, request.model)
         return Outcome(
             stop_reason=stop_reason,
@@ -226,9 +234,11 @@ class ClaudeCodeBackend:
 
     async def aclose(self) -> None:
         """End every program that still runs."""
-        for process in tuple(self._running):
+        running = tuple(self._running)
+        for process in running:
             process.kill()
-            await process.close()
+        for process in running:
+            await process.wait_closed()
 
     # --- one conversation ------------------------------------------------------------------------------
 
@@ -237,20 +247,21 @@ class ClaudeCodeBackend:
         request: Request,
         record: Record,
         *,
-        server: McpSdkServerConfig | None,
+        toolbox: Toolbox | None,
         max_turns: int,
         max_retries: int,
     ) -> None:
         """Run the program over one prompt and fill the record; returns when it has said its result, or was stopped."""
         ensure_model(request.model)
         self._work_dir.mkdir(parents=True, exist_ok=True)
+        silence = Silence(self._silence_limit_s)
         with tempfile.TemporaryDirectory(prefix="ktx-") as private:
             command = command_line(
                 self._program,
                 request,
                 system_file=_write_system(request.system, Path(private)),
                 max_turns=max_turns,
-                tool_names=record.tools if server else frozenset(),
+                tool_names=record.tools if toolbox else frozenset(),
             )
             process = ClaudeProcess(
                 command,
@@ -265,15 +276,20 @@ class ClaudeCodeBackend:
                 cwd=self._work_dir,
                 on_frame=record.on_frame,
             )
-            record.stop = process.kill
+            record.stop, record.heard = process.kill, silence.heard
             options = ClaudeAgentOptions(
-                mcp_servers={SERVER_NAME: server} if server else {}, verbatim_prompts=True
+                mcp_servers=_servers(toolbox, silence) if toolbox else {}, verbatim_prompts=True
             )
             self._running.add(process)
             try:
-                await self._speak(ClaudeSDKClient(options, transport=process), process, request, record)
+                with silence.scope:
+                    silence.heard()
+                    await self._speak(ClaudeSDKClient(options, transport=process), process, request, record)
             finally:
+                await process.close()
                 self._running.discard(process)
+        if silence.scope.cancelled_caught and record.result is None:
+            raise _billed(_gone_silent(silence.limit_s, record.request_id), record)
         if record.error is not None:
             raise record.error
 
@@ -288,8 +304,9 @@ class ClaudeCodeBackend:
                     break
         except CLINotFoundError as error:
             raise _not_startable(self._program, error) from error
-        except ClaudeSDKError as error:
-            if not record.is_stopped:
+        except Exception as error:  # noqa: BLE001 - the SDK raises plain exceptions too, for a refused start among others
+            process.kill()
+            if not record.is_stopped and record.result is None:
                 record.error = self._broken_off(record, process, error)
         except BaseException:
             process.kill()
@@ -297,7 +314,7 @@ class ClaudeCodeBackend:
         finally:
             await client.disconnect()
 
-    def _broken_off(self, record: Record, process: ClaudeProcess, error: ClaudeSDKError) -> ModelError:
+    def _broken_off(self, record: Record, process: ClaudeProcess, error: Exception) -> ModelError:
         """Give the error for a program that ended without a result; its own last words may hold a reason, never a prompt."""
         last_words = process.last_words()
         broken = ModelError(
@@ -350,6 +367,20 @@ class ClaudeCodeBackend:
 
     def _raise_failure(self, record: Record, model: str) -> None:
         raise _billed(as_error(record.final_failure(), model=model, now=self._now()), record)
+
+
+def _servers(toolbox: Toolbox, silence: Silence) -> dict[str, McpServerConfig]:
+    instance = tool_server(toolbox, version=claude_agent_sdk.__version__, working=silence.working)
+    return {SERVER_NAME: McpSdkServerConfig(type="sdk", name=SERVER_NAME, instance=instance)}
+
+
+def _gone_silent(limit_s: float, request_id: str | None) -> ModelError:
+    return ModelError(
+        f"The program `claude` said nothing for {limit_s:g} s and was ended.",
+        hint="Check the network and HTTPS_PROXY, then run again.",
+        kind="connection",
+        request_id=request_id,
+    )
 
 
 def _billed(error: ModelError, record: Record) -> ModelError:

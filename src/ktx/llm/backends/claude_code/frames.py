@@ -19,7 +19,7 @@ from ktx.llm.messages import Usage
 from ktx.llm.models import estimated_tokens
 
 _FOR_THE_SDK: Final = frozenset({"control_request", "control_response", "control_cancel_request", "result"})
-_MAX_RETRY_WAIT_S: Final = 60.0
+_MAX_NUMBER: Final = 1e15
 
 Frame = Mapping[str, object]
 
@@ -38,7 +38,13 @@ def _text(value: object) -> str | None:
 
 
 def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return max(0, value) if isinstance(value, int) else 0
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float) or not -_MAX_NUMBER < value < _MAX_NUMBER:
+        return None
+    return float(value)
 
 
 def read_usage(usage: Mapping[str, object]) -> Usage:
@@ -69,6 +75,8 @@ class Record:
     step_budget: int | None = None
     stop: Callable[[], None] = lambda: None
     """Ends the program at once; set when there is one."""
+    heard: Callable[[], None] = lambda: None
+    """Told that the program said something."""
     is_stopped: bool = False
     """Whether ktx ended the program, so that its sudden end is no failure."""
     model: str = ""
@@ -94,17 +102,17 @@ class Record:
 
     def on_frame(self, frame: Frame) -> bool:
         """Take a frame in; True when the SDK needs it too."""
-        kind = frame.get("type")
+        self.heard()
+        kind = _text(frame.get("type"))
         if self.error is None:
             try:
-                self._take(str(kind), frame)
-            except Exception as error:  # noqa: BLE001 - raised again where the run is awaited
-                self.error = error
-                self._end_program()
+                self._take(kind, frame)
+            except ModelError as error:
+                self._give_up(error)
         is_state = kind == "system" and frame.get("subtype") == "session_state_changed"
         return kind in _FOR_THE_SDK or is_state
 
-    def _take(self, kind: str, frame: Frame) -> None:
+    def _take(self, kind: str | None, frame: Frame) -> None:
         if kind == "stream_event":
             self._take_event(as_mapping(frame.get("event")))
         elif kind == "assistant":
@@ -118,6 +126,10 @@ class Record:
             self._take_limits(as_mapping(frame.get("rate_limit_info")))
         elif kind == "result":
             self._take_result(frame)
+
+    def _give_up(self, error: Exception) -> None:
+        self.error = error
+        self._end_program()
 
     def _end_program(self) -> None:
         self.is_stopped = True
@@ -155,7 +167,10 @@ class Record:
         self._open = None
         self.usage += billed
         if self.watch is not None:
-            self.watch(Step(number=self.steps, usage=billed, request_id=self.request_id))
+            try:
+                self.watch(Step(number=self.steps, usage=billed, request_id=self.request_id))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the run is awaited
+                self._give_up(error)
 
     def _take_assistant(self, frame: Frame) -> None:
         message = as_mapping(frame.get("message"))
@@ -198,38 +213,26 @@ class Record:
                 kind="unknown_model",
             )
         elif subtype == "api_retry":
-            wait_s = _int(frame.get("retry_delay_ms")) / 1000
-            if wait_s > _MAX_RETRY_WAIT_S:
-                self.failure = Failure(
-                    error=_text(frame.get("error")),
-                    status=_int(frame.get("error_status")) or None,
-                    text=f"the API asks for a pause of {wait_s:.0f} s",
-                    resets_at=time.time() + wait_s,
-                )
-                self._end_program()
-            else:
-                self.emit(Waiting(reason=f"Claude Code tries again ({frame.get('error')})", wait_s=wait_s))
+            reason = f"Claude Code tries again ({_text(frame.get('error')) or 'no reason given'})"
+            self.emit(Waiting(reason=reason, wait_s=_int(frame.get("retry_delay_ms")) / 1000))
 
     def _take_limits(self, info: Mapping[str, object]) -> None:
-        resets_at = info.get("resetsAt")
-        self.resets_at = float(resets_at) if isinstance(resets_at, int | float) else self.resets_at
+        self.resets_at = _number(info.get("resetsAt")) or self.resets_at
         windows = [as_mapping(window) for window in as_mapping(info.get("unifiedWindows")).values()]
-        used = [
-            window["utilization"] for window in windows if isinstance(window.get("utilization"), int | float)
+        said = [
+            _number(share)
+            for share in (*(window.get("utilization") for window in windows), info.get("utilization"))
         ]
-        if isinstance(info.get("utilization"), int | float):
-            used.append(info["utilization"])
+        used = [share for share in said if share is not None]
         if info.get("status") == "rejected":
             used.append(1.0)
         if used:
-            share = 1.0 - max(cast("float", share) for share in used)
             wait_s = max(0.0, self.resets_at - time.time()) if self.resets_at else None
-            self.limits = Limits(remaining_share=max(0.0, share), resets_in_s=wait_s)
+            self.limits = Limits(remaining_share=min(1.0, max(0.0, 1.0 - max(used))), resets_in_s=wait_s)
 
     def _take_result(self, frame: Frame) -> None:
         self.result = frame
-        cost = frame.get("total_cost_usd")
-        self.cost_usd = float(cost) if isinstance(cost, int | float) else None
+        self.cost_usd = _number(frame.get("total_cost_usd"))
         self.model_s = _int(frame.get("duration_api_ms")) / 1000
 
     # --- what it amounts to ----------------------------------------------------------------------------

@@ -22,7 +22,12 @@ def find_leaks(
     >>> find_leaks(init, tools=frozenset(), servers=frozenset())
     ('the model would have the tool `Bash`',)
     """
-    leaks = [f"the model would have the tool `{name}`" for name in sorted(_names(init, "tools") - tools)]
+    leaks = [
+        f"the program does not say which {what} it has"
+        for key, what in _LISTS.items()
+        if not _is_list_of(init.get(key), dict if key in ("mcp_servers", "plugins") else str)
+    ]
+    leaks += [f"the model would have the tool `{name}`" for name in sorted(_names(init, "tools") - tools)]
     leaks += [f"the tool `{name}` is missing" for name in sorted(tools - _names(init, "tools"))]
     leaks += _server_leaks(_entries(init, "mcp_servers"), servers)
     leaks += [
@@ -41,6 +46,19 @@ def find_leaks(
     if init.get("served_by_anthropic") is not True:
         leaks.append("the requests would not go to Anthropic")
     return tuple(leaks)
+
+
+_LISTS: Final = {
+    "tools": "tools",
+    "mcp_servers": "MCP servers",
+    "plugins": "plugins",
+    "skills": "skills",
+    "slash_commands": "commands",
+}
+
+
+def _is_list_of(value: object, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in cast("list[object]", value))
 
 
 def leak_error(leaks: Iterable[str]) -> ModelError:

@@ -47,6 +47,8 @@ class ClaudeProcess(Transport):
         self._on_frame = on_frame
         self._process: anyio.abc.Process | None = None
         self._lifeline: int | None = None
+        self._is_closing = False
+        self._closed = anyio.Event()
         self._writing = anyio.Lock()
         self._stderr: IO[bytes] | None = None
         self._last_words = ""
@@ -155,28 +157,43 @@ class ClaudeProcess(Transport):
             os.killpg(process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
-        """Let the program leave by itself for a moment, then end it."""
-        if self._stderr is not None:
-            self.last_words()
-            self._stderr.close()
-            self._stderr = None
-        process = self._process
-        if process is None:
+        """Let the program leave by itself for a moment, then end it. A second call waits for the first."""
+        if self._is_closing:
+            await self._closed.wait()
             return
+        self._is_closing = True
         with anyio.CancelScope(shield=True):
-            await self.end_input()
             try:
-                with anyio.move_on_after(_LEAVE_S):
-                    await process.wait()
+                await self._leave()
             finally:
-                self.kill()
-                with anyio.move_on_after(_DEAD_S):
-                    await process.wait()
-                await process.aclose()
+                self._process = None
                 if self._lifeline is not None:
                     os.close(self._lifeline)
                     self._lifeline = None
-                self._process = None
+                if self._stderr is not None:
+                    self.last_words()
+                    self._stderr.close()
+                    self._stderr = None
+                self._closed.set()
+
+    async def _leave(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        await self.end_input()
+        try:
+            with anyio.move_on_after(_LEAVE_S):
+                await process.wait()
+        finally:
+            self.kill()
+            with anyio.move_on_after(_DEAD_S):
+                await process.wait()
+            with suppress(OSError, anyio.BrokenResourceError):
+                await process.aclose()
+
+    async def wait_closed(self) -> None:
+        """Wait until the program is gone and everything of it is let go."""
+        await self._closed.wait()
 
     def is_ready(self) -> bool:
         """Tell whether the program can be spoken to."""

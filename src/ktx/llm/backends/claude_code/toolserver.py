@@ -3,6 +3,8 @@
 Only text goes out: when an answer also carries structured content, the program shows the model that and drops the text.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mcp import types as mcp
@@ -17,8 +19,10 @@ _RESULT_CHARS = 200_000
 """What Claude Code may take as one result before it puts it into a file that the model cannot open; the door cuts far below."""
 
 
-def tool_server(toolbox: Toolbox, *, version: str) -> "Server[dict[str, Any]]":
-    """Give a server that lists the tools of a run and passes every call through its door."""
+def tool_server(
+    toolbox: Toolbox, *, version: str, working: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> "Server[dict[str, Any]]":
+    """Give a server that lists the tools of a run and passes every call through its door; `working` is entered around each."""
 
     async def list_tools(
         context: ServerRequestContext[dict[str, Any]], params: mcp.PaginatedRequestParams | None
@@ -30,7 +34,8 @@ def tool_server(toolbox: Toolbox, *, version: str) -> "Server[dict[str, Any]]":
         context: ServerRequestContext[dict[str, Any]], params: mcp.CallToolRequestParams
     ) -> mcp.CallToolResult:
         del context
-        answer = await toolbox.call(params.name, as_arguments(params.arguments or {}))
+        with working():
+            answer = await toolbox.call(params.name, as_arguments(params.arguments or {}))
         return mcp.CallToolResult(
             content=[mcp.TextContent(type="text", text=answer.text)], is_error=answer.is_error
         )
