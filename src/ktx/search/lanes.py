@@ -22,6 +22,8 @@ _NOT_HIDDEN = (
     " WHERE h.ref = d.ref AND h.connection_id = d.connection_id))"
 )
 _MAX_EXPANSIONS = 12
+_COMMON = 5_000
+"""A word that so many documents have tells little; see `_expression`."""
 _MIN_LETTERS = 3
 _CLOSE = 0.74
 
@@ -93,12 +95,15 @@ class LexicalLane:
 
     def find(self, index: Index, terms: Sequence[str], scope: Scope, *, pool: int) -> list[int]:
         """Rank by BM25."""
-        return _match(index, any_of(tuple(terms)), scope, pool=pool) if terms else []
+        return _match(index, tuple(terms), scope, pool=pool) if terms else []
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLane:
-    """Parts of names: words that contain a term, or nearly are one; ranked by the share of the question's terms found."""
+    """Parts of names: longer words that contain a term, or nearly are one; whole words are the lexical lane's.
+
+    Ranked by the share of the question's terms found in the name.
+    """
 
     name: LaneName = "token"
     weight: float = 0.75
@@ -109,7 +114,7 @@ class TokenLane:
         if not groups:
             return []
         every = tuple(dict.fromkeys(word for group in groups for word in group))
-        found = _match(index, f"name : ({any_of(every)})", scope, pool=pool)
+        found = _match(index, every, scope, pool=pool, column="name")
         if len(groups) == 1 or not found:
             return found
         texts = {at: fold(name) for table in scope.tables for at, name in _names(index, table, found)}
@@ -151,18 +156,44 @@ class DictionaryLane:
         return list(dict.fromkeys([*found, *(int(row[0]) for row in partial)]))[:pool]
 
 
-def _match(index: Index, expression: str, scope: Scope, *, pool: int) -> list[int]:
+def _match(
+    index: Index, terms: tuple[str, ...], scope: Scope, *, pool: int, column: str | None = None
+) -> list[int]:
     """Give the best matches in scope. SQLite walks them in rank order and stops when there are enough."""
     conditions, values = scope.conditions()
     found: list[tuple[float, int, int, str, int]] = []
     for table in scope.tables:
+        expression = _expression(index, table, terms)
         rows = index.connection.execute(
             f"SELECT d.id, w.rank, d.is_always, d.sort_order, d.ref FROM {table} w JOIN document d ON d.id = w.rowid"  # noqa: S608
             f" WHERE {table} MATCH ? AND {conditions} ORDER BY w.rank LIMIT ?",
-            [expression, *values, pool],
+            [f"{column} : ({expression})" if column else expression, *values, pool],
         )
         found.extend((round(rank, 6), -always, order, ref, at) for at, rank, always, order, ref in rows)
     return [at for *_, at in sorted(found)][:pool]
+
+
+def _expression(index: Index, table: str, terms: tuple[str, ...]) -> str:
+    """Write the FTS5 expression for any of the terms, where words that are everywhere only help to rank.
+
+    Ranking costs time per match, so a document is fetched for its rarer words; a common word beside them still counts.
+    """
+    if len(terms) < 2:
+        return any_of(terms)
+    counts = {
+        term: int(
+            index.connection.execute(
+                f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT ?)",  # noqa: S608
+                (quote(term), _COMMON),
+            ).fetchone()[0]
+        )
+        for term in terms
+    }
+    common = tuple(term for term in terms if counts[term] >= _COMMON)
+    rare = tuple(term for term in terms if 0 < counts[term] < _COMMON)
+    if not common or not rare:
+        return any_of(terms)
+    return f"({any_of(rare)}) OR (({any_of(rare)}) AND ({any_of(common)}))"
 
 
 def _names(index: Index, table: str, ids: Sequence[int]) -> list[tuple[int, str]]:
@@ -181,7 +212,7 @@ def _expand(index: Index, term: str) -> list[str]:
     )
     words = [str(row[0]) for row in rows]
     if words or len(term) == _MIN_LETTERS or not term.isalpha():
-        return words
+        return [word for word in words if word != term]
     parts = tuple(dict.fromkeys(term[at : at + 3] for at in range(len(term) - 2)))
     near = index.connection.execute(
         "SELECT word FROM word_parts WHERE word_parts MATCH ? ORDER BY rank LIMIT 200", (any_of(parts),)
