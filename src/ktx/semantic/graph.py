@@ -4,7 +4,7 @@ A join that both sides declare is one edge. Conditions are whole trees whose col
 the far side (`>`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -65,6 +65,39 @@ def find_column(source: Source, name: str) -> Column | None:
     return found[0] if len(found) == 1 else None
 
 
+class AliasHolders(Mapping[str, list[tuple[Source, Join]]]):
+    """The joins that carry an alias, by case-folded alias; the sources that hold them are built when one is looked up."""
+
+    def __init__(self, layer: Layer, holders: Mapping[str, list[str]]) -> None:
+        """Take the names of the holders by alias."""
+        self._layer = layer
+        self._holders = holders
+
+    def __getitem__(self, alias: str) -> list[tuple[Source, Join]]:
+        """Give the sources and joins that carry an alias."""
+        holders = (self._layer.sources[name] for name in self._holders[alias])
+        return [
+            (holder, join)
+            for holder in holders
+            for join in holder.joins
+            if join.alias is not None and join.alias.casefold() == alias
+        ]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the aliases."""
+        return iter(self._holders)
+
+    def __len__(self) -> int:
+        """Count the aliases."""
+        return len(self._holders)
+
+
+def _note(index: dict[str, list[str]], key: str, name: str) -> None:
+    known = index.setdefault(key, [])
+    if not known or known[-1] != name:
+        known.append(name)
+
+
 class Graph:
     """The edges of a layer in one dialect; filled as it is walked, and never changed in what it says."""
 
@@ -73,14 +106,15 @@ class Graph:
         self.layer = layer
         self.dialect = dialect
         self.broken: list[Finding] = []
-        self.holders_by_alias: dict[str, list[tuple[Source, Join]]] = {}
-        self._incoming: dict[str, list[tuple[Source, Join]]] = {}
+        self._holders: dict[str, list[str]] = {}
         self._edges: dict[str, tuple[Edge, ...]] = {}
-        for source in layer.sources.values():
-            for join in source.joins:
-                self._incoming.setdefault(join.to, []).append((source, join))
-                if join.alias:
-                    self.holders_by_alias.setdefault(join.alias.casefold(), []).append((source, join))
+        by_alias: dict[str, list[str]] = {}
+        for holder, joins in layer.outline.items():
+            for target, alias in joins:
+                _note(self._holders, target, holder)
+                if alias:
+                    _note(by_alias, alias.casefold(), holder)
+        self.holders_by_alias = AliasHolders(layer, by_alias)
 
     def edges(self, name: str) -> tuple[Edge, ...]:
         """Give all steps that lead away from a source; declared ones first, in the order of the file."""
@@ -93,8 +127,9 @@ class Graph:
         declared = [edge for join in source.joins if (edge := self._edge(source, join, is_flipped=False))]
         implied = [
             edge
-            for holder, join in self._incoming.get(source.name, [])
-            if (edge := self._edge(holder, join, is_flipped=True))
+            for holder in map(self.layer.sources.__getitem__, self._holders.get(source.name, ()))
+            for join in holder.joins
+            if join.to == source.name and (edge := self._edge(holder, join, is_flipped=True))
         ]
         return tuple(_merged(declared, implied))
 

@@ -4,6 +4,7 @@ A *bound* tree is free of context. Its columns are qualified by the words that l
 (`orders`, or `buyer` then `countries`); its aggregates are *leaves*, each with a home of its own.
 """
 
+import functools
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -88,15 +89,27 @@ class Names:
     """Which sources have a column or a measure of a name; built when a bare name is first met."""
 
     def __init__(self, layer: Layer) -> None:
-        """Index all names without case."""
-        self.columns: dict[str, list[str]] = {}
-        self.measures: dict[str, list[str]] = {}
+        """Index the names of sources without case; those of their parts wait until one is asked for bare."""
+        self._layer = layer
         self.sources = {name.casefold(): name for name in layer.sources}
-        for source in layer.sources.values():
+
+    @functools.cached_property
+    def columns(self) -> dict[str, list[str]]:
+        """The sources that have a column, by its case-folded name."""
+        found: dict[str, list[str]] = {}
+        for source in self._layer.sources.values():
             for column in source.columns:
-                _note(self.columns, column.name, source.name)
+                _note(found, column.name, source.name)
+        return found
+
+    @functools.cached_property
+    def measures(self) -> dict[str, list[str]]:
+        """The sources that have a measure, by its case-folded name."""
+        found: dict[str, list[str]] = {}
+        for source in self._layer.sources.values():
             for measure in source.measures:
-                _note(self.measures, measure.name, source.name)
+                _note(found, measure.name, source.name)
+        return found
 
 
 def _note(index: dict[str, list[str]], name: str, source: str) -> None:

@@ -143,6 +143,10 @@ class Source:
         return next((text for text in self.descriptions.values() if text), None)
 
 
+Outline = Mapping[str, tuple[tuple[str, str | None], ...]]
+"""Who joins whom: for each source that joins any, the targets with their aliases."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
     """All sources of one connection, composed and ready to be asked; two layers are equal only when they are one.
@@ -155,3 +159,15 @@ class Layer:
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
     findings: tuple[Finding, ...] = ()
     broken: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict[str, tuple[Finding, ...]])
+    kept_outline: Outline | None = None
+
+    @property
+    def outline(self) -> Outline:
+        """Who joins whom, without building sources where that is kept beside them."""
+        if self.kept_outline is not None:
+            return self.kept_outline
+        return {
+            source.name: tuple((join.to, join.alias) for join in source.joins)
+            for source in self.sources.values()
+            if source.joins
+        }

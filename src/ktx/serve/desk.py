@@ -31,8 +31,8 @@ class _Open:
     """What is open; guarded by `lock`."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
-    layers: "dict[str, tuple[int, Layer]]" = field(default_factory=dict[str, "tuple[int, Layer]"])
-    looked_at: dict[str, tuple[float, int]] = field(default_factory=dict[str, tuple[float, int]])
+    layers: "dict[str, tuple[str, Layer]]" = field(default_factory=dict[str, "tuple[str, Layer]"])
+    looked_at: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]])
     warehouses: "dict[str, Warehouse]" = field(default_factory=dict[str, "Warehouse"])
     index: "Index | None" = None
     index_checked_at: float | None = None
@@ -102,14 +102,19 @@ class Desk:
 
     def layer(self, connection_id: str) -> "Layer":
         """Give the semantic layer of a connection as its files stand now."""
-        from ktx.semantic.load import load_layer
+        from ktx.serve.layers import open_layer
 
         with self._open.lock:
             mark = self._fingerprint(connection_id)
             kept = self._open.layers.get(connection_id)
             if kept is not None and kept[0] == mark:
                 return kept[1]
-            layer = load_layer(self.project.semantic_dir, connection_id)
+            layer = open_layer(
+                self.project.semantic_dir,
+                connection_id,
+                state_dir=ensure_state_dir(self.project),
+                mark=mark,
+            )
             self._open.layers[connection_id] = (mark, layer)
             return layer
 
@@ -151,13 +156,15 @@ class Desk:
                 self._open.index_checked_at = self.clock()
             yield self._open.index
 
-    def _fingerprint(self, connection_id: str) -> int:
-        """Give a number that changes with the stat of any file of a layer."""
+    def _fingerprint(self, connection_id: str) -> str:
+        """Give a text that changes with the stat of any file of a layer."""
+        from ktx.serve.layers import mark_of
+
         now = self.clock()
         seen = self._open.looked_at.get(connection_id)
         if seen is not None and now - seen[0] < self.recheck_s:
             return seen[1]
-        mark = hash(tuple(sorted(_stats(self.project.semantic_dir / connection_id))))
+        mark = mark_of(_stats(self.project.semantic_dir / connection_id))
         self._open.looked_at[connection_id] = (now, mark)
         return mark
 
