@@ -9,6 +9,7 @@ Row = tuple[str, str, str]
 
 START: dict[str, Row] = {
     "demo": ("ktx.cli.commands.demo", "demo", "make a demo project on real data and run the main job"),
+    "setup": ("ktx.cli.commands.setup", "setup", "choose who answers for language models, and try them"),
     "status": ("ktx.cli.commands.status", "status", "what works, what does not, and what to do next"),
 }
 CONTEXT: dict[str, Row] = {
@@ -26,6 +27,11 @@ SERVE: dict[str, Row] = {
     "mcp": ("ktx.cli.commands.mcp", "mcp", "serve the context to agents over MCP"),
 }
 MODELS: dict[str, Row] = {
+    "doctor": (
+        "ktx.cli.commands.doctor",
+        "doctor",
+        "every check with its detail and its fix, models tried live",
+    ),
     "llm": ("ktx.cli.commands.llm", "llm", "show, try and account for language models"),
 }
 MORE: dict[str, Row] = {

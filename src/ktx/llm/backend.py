@@ -221,6 +221,23 @@ class LoopBackend(Backend, Protocol):
         ...
 
 
+class LoginBackend(Backend, Protocol):
+    """A backend that can say who is logged in without asking a model."""
+
+    async def check_login(self) -> str:
+        """Give one line for a person.
+
+        Raises:
+            ModelError: nobody is logged in.
+        """
+        ...
+
+
+def has_login_check(backend: Backend) -> TypeGuard[LoginBackend]:
+    """Tell whether the login can be checked without asking a model."""
+    return hasattr(backend, "check_login")
+
+
 def runs_own_loop(backend: Backend) -> TypeGuard[LoopBackend]:
     """Tell whether loops are run by the backend itself."""
     return backend.capabilities.has_own_loop

@@ -7,12 +7,16 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, assert_never
 
+import anyio
+
 from ktx.config import env
 from ktx.config.model import LlmConfig, ModelChain, PromptCaching, RateLimit
 from ktx.config.secrets import SecretRef
 from ktx.errors import ConfigError, ModelError
 from ktx.events import Emit, ignore
-from ktx.llm.backend import Backend
+from ktx.llm import wire
+from ktx.llm.advice import Advice, advise
+from ktx.llm.backend import Backend, Capabilities, has_login_check
 from ktx.llm.budget import Budget, BudgetSettings
 from ktx.llm.caching import CacheSettings
 from ktx.llm.ledger import Ledger
@@ -100,6 +104,63 @@ def open_backend(name: BackendName, llm: LlmConfig, *, project_dir: Path, emit: 
             assert_never(name)
 
 
+def capabilities_of(name: BackendName) -> Capabilities:
+    """Give what a backend can do, without opening it.
+
+    Raises:
+        ModelError: its package is not installed.
+    """
+    match name:
+        case "anthropic" | "gateway" | "vertex":
+            return wire.capabilities(is_vertex=name == "vertex")
+        case "claude-code":
+            try:
+                from ktx.llm.backends.claude_code.backend import CAPABILITIES as CLAUDE_CODE
+            except ImportError as error:
+                raise _missing_extra(name, error) from error
+            return CLAUDE_CODE
+        case "codex":
+            try:
+                from ktx.llm.backends.codex.backend import CAPABILITIES as CODEX
+            except ImportError as error:
+                raise _missing_extra(name, error) from error
+            return CODEX
+        case _:
+            assert_never(name)
+
+
+def read_advice(llm: LlmConfig) -> tuple[Advice, ...]:
+    """Give the warnings about a configuration. Backends that are not installed have none.
+
+    Raises:
+        ConfigError: the backend is `none`.
+    """
+    found: dict[BackendName, Capabilities] = {}
+    for choice in read_roles(llm).distinct():
+        try:
+            found.setdefault(choice.backend, capabilities_of(choice.backend))
+        except ModelError:
+            continue
+    return advise(found, read_caching(llm.prompt_caching))
+
+
+def check_login(name: BackendName, llm: LlmConfig, *, project_dir: Path) -> str:
+    """Say who is logged in to a backend that uses a login of this machine; no model is asked. For code that is not async.
+
+    Raises:
+        ModelError: nobody is, or the backend's package is not installed.
+    """
+
+    async def look() -> str:
+        backend = open_backend(name, llm, project_dir=project_dir)
+        try:
+            return await backend.check_login() if has_login_check(backend) else "has no login to check"
+        finally:
+            await backend.aclose()
+
+    return anyio.run(look)
+
+
 def read_roles(llm: LlmConfig) -> RolePlan:
     """Give every role its models.
 
@@ -173,12 +234,7 @@ def _open_messages(name: BackendName, llm: LlmConfig, *, project_dir: Path, emit
     try:
         from ktx.llm.backends import anthropic as messages
     except ImportError as error:
-        extra = "vertex" if name == "vertex" else "anthropic"
-        raise ModelError(
-            f"The `{name}` backend needs a package that is not installed ({error.name}).",
-            hint=f"Install it: pip install 'ktx-context[{extra}]'",
-            kind="missing_extra",
-        ) from error
+        raise _missing_extra(name, error) from error
     provider = llm.provider
     ignored = _environment_headers()
     if name == "anthropic":
@@ -212,6 +268,15 @@ def _open_messages(name: BackendName, llm: LlmConfig, *, project_dir: Path, emit
             ignored_headers=ignored,
         )
     return messages.MessagesBackend(reach, emit=emit)
+
+
+def _missing_extra(name: BackendName, error: ImportError) -> ModelError:
+    extra = "anthropic" if name == "gateway" else name
+    return ModelError(
+        f"The `{name}` backend needs a package that is not installed (`{error.name}`).",
+        hint=f"Install it: pip install 'ktx-context[{extra}]'",
+        kind="missing_extra",
+    )
 
 
 def _secret(reference: str | None, name: BackendName, project_dir: Path) -> str:

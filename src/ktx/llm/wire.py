@@ -9,12 +9,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, cast
 
-from ktx.llm.backend import Request
+from ktx.llm.backend import Capabilities, Request
 from ktx.llm.caching import Mark, Ttl
 from ktx.llm.messages import Message, Opaque, Part, StopReason, Text, ToolCall, ToolResult, Usage
 from ktx.llm.models import estimated_tokens
 
 Json: TypeAlias = dict[str, object]
+
+CAPABILITIES: Final = Capabilities(
+    has_native_schema=True,
+    has_forced_tool=True,
+    has_cache_breakpoints=True,
+    has_effort=True,
+)
+"""What the Messages API can do, whoever serves it."""
+
+
+def capabilities(*, is_vertex: bool) -> Capabilities:
+    """Give what the Messages API can do at one kind of endpoint."""
+    if is_vertex:
+        return CAPABILITIES
+    ignored = {"vertexFallbackTo5m": "It concerns Vertex AI only; remove it, or keep it for later."}
+    return replace(CAPABILITIES, ignored_cache_fields=ignored)
+
 
 _STOPS: Final[Mapping[str, StopReason]] = {
     "end_turn": "end",

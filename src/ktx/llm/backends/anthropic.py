@@ -24,16 +24,10 @@ from ktx.llm.backend import BilledError, Capabilities, Probe, Reply, Request
 from ktx.llm.caching import shorten
 from ktx.llm.failures import Refusal, as_error, read_limits, retry_after_s
 from ktx.llm.messages import user
-from ktx.llm.wire import GarbledError, Listener, request_body
+from ktx.llm.wire import GarbledError, Listener, capabilities, request_body
 
 _TIMEOUT: Final = httpx2.Timeout(600.0, connect=10.0)
 _PROBE_TOKENS: Final = 16
-_CAPABILITIES: Final = Capabilities(
-    has_native_schema=True,
-    has_forced_tool=True,
-    has_cache_breakpoints=True,
-    has_effort=True,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,10 +212,7 @@ class MessagesBackend:
     @property
     def capabilities(self) -> Capabilities:
         """What the Messages API can do."""
-        if self.name == "vertex":
-            return _CAPABILITIES
-        ignored = {"vertexFallbackTo5m": "It concerns Vertex AI only; remove it, or leave it for later."}
-        return replace(_CAPABILITIES, ignored_cache_fields=ignored)
+        return capabilities(is_vertex=self.name == "vertex")
 
     async def send(self, request: Request) -> Reply:
         """Answer one request."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from ktx.config import env
 from ktx.config.model import BackendName, LlmConfig
 from ktx.config.secrets import SecretRef
-from ktx.errors import ConfigError
+from ktx.errors import ConfigError, ModelError
+from ktx.llm.connect import check_login, read_advice, read_roles
 from ktx.status.check import Check, Scene
 
 _PACKAGE_BY_BACKEND: dict[BackendName, tuple[str, str]] = {
@@ -20,7 +21,7 @@ _PACKAGE_BY_BACKEND: dict[BackendName, tuple[str, str]] = {
 
 
 def check_llm(scene: Scene) -> Iterator[Check]:
-    """Look at backend, package, credential and models; nothing is sent."""
+    """Look at backend, package, credential, login and settings without effect; no model is asked."""
     llm = scene.config.llm
     backend = llm.provider.backend
     if backend == "none":
@@ -50,6 +51,28 @@ def check_llm(scene: Scene) -> Iterator[Check]:
         return
     model = llm.models.default[0].model
     yield Check(id="llm", status="pass", detail=f"{backend}: configured, `{model}` by default")
+    yield from _logins(scene)
+    for advice in read_advice(llm):
+        yield Check(
+            id=advice.code, status="warn", detail=advice.message, fix=advice.fix, subject=advice.backend
+        )
+
+
+def _logins(scene: Scene) -> Iterator[Check]:
+    """Look whether somebody is logged in, for the backends that use a login of this machine."""
+    used = dict.fromkeys(choice.backend for choice in read_roles(scene.config.llm).distinct())
+    for backend in used:
+        if backend not in ("claude-code", "codex"):
+            continue
+        if scene.is_fast:
+            yield Check(id="llm-login", status="skip", detail="not checked (`--fast`)", subject=backend)
+            continue
+        try:
+            said = check_login(backend, scene.config.llm, project_dir=scene.root)
+        except (ModelError, ConfigError) as error:
+            yield Check(id="llm-login", status="fail", detail=error.message, fix=error.hint, subject=backend)
+        else:
+            yield Check(id="llm-login", status="pass", detail=said, subject=backend)
 
 
 def _missing_access(llm: LlmConfig, scene: Scene) -> ConfigError | None:

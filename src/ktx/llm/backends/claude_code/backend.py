@@ -51,7 +51,7 @@ _ONE_LIFETIME: Final = (
     "Claude Code sets its own breakpoints with one lifetime for all of them: an hour when any of the three fields "
     "says `1h`, else five minutes. Use an API backend to set them apart."
 )
-_CAPABILITIES: Final = Capabilities(
+CAPABILITIES: Final = Capabilities(
     has_native_schema=True,
     has_forced_tool=False,
     has_own_loop=True,
@@ -112,7 +112,7 @@ class ClaudeCodeBackend:
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
-        return _CAPABILITIES
+        return CAPABILITIES
 
     async def send(self, request: Request) -> Reply:
         """Answer one request. The program itself continues an answer that hits the limit, a few times, before it gives up.
