@@ -19,6 +19,8 @@ from ktx.project import Project
 @click.argument("connection_ids", metavar="[ID]…", nargs=-1)
 @click.option("--all", "is_all", is_flag=True, help="Every database; the same as naming none.")
 @click.option("--plain", is_flag=True, help="One line per step, nothing drawn over.")
+@click.option("--yes", is_flag=True, help="Ask a model without asking you first.")
+@click.option("--no-input", is_flag=True, help="Never ask anything, also on a terminal.")
 @click.option(
     "--estimate",
     is_flag=True,
