@@ -39,7 +39,18 @@ def test_a_question_from_a_file_gives_one_object_with_headers_and_rows(
     assert answer["rows"] == [["DE", 30.5, 4], ["CH", 30.25, 6], [None, 5, None], ["FR", None, None]]
     assert answer["connectionId"] == "warehouse"
     assert "SELECT" in answer["sql"]
-    assert not (shop / ".ktx").exists()
+    assert not (shop / ".ktx" / "index.sqlite").exists()
+
+
+def test_a_project_that_cannot_be_written_is_answered_all_the_same(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / ".ktx").write_text("a file where the folder would be")
+    code, out, _ = ask(capsys, "sl", "query", "--measure", "orders.revenue", "--execute", "--json")
+    assert (code, json.loads(out)["rows"]) == (0, [[65.75]])
+    code, out, err = ask(capsys, "wiki", "revenue")
+    assert (code, out) == (2, "")
+    assert "`.ktx`" in err
 
 
 def test_options_ask_the_same_as_a_file(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

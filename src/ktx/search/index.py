@@ -270,7 +270,7 @@ def open_index(path: Path) -> Index:
     for attempt in range(2):
         try:
             index = Index(open_state(path, migrations=(_SCHEMA,)), path)
-        except OperationalError as error:
+        except (OperationalError, OSError) as error:
             message = f"the search index `{path}` cannot be opened: {error}"
             raise ConfigError(message, hint="make the project's `.ktx` folder writable") from error
         except DatabaseError:

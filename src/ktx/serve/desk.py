@@ -112,7 +112,7 @@ class Desk:
             layer = open_layer(
                 self.project.semantic_dir,
                 connection_id,
-                state_dir=ensure_state_dir(self.project),
+                state_dir=self._state_dir(),
                 mark=mark,
             )
             self._open.layers[connection_id] = (mark, layer)
@@ -148,13 +148,20 @@ class Desk:
         with self._open.lock:
             now = self.clock()
             if self._open.index is None:
-                self._open.index = open_index(ensure_state_dir(self.project) / "index.sqlite")
+                self._open.index = open_index(self._state_dir() / "index.sqlite")
             if self._open.index_checked_at is None or now - self._open.index_checked_at >= self.recheck_s:
                 values = value_batches(self.project, self._open.index, self.layer)
                 refresh(self._open.index, self.project.root, values=values)
                 values_taken(self.project, self._open.index)
                 self._open.index_checked_at = self.clock()
             yield self._open.index
+
+    def _state_dir(self) -> Path:
+        """Give `.ktx/`, made if it can be: what only goes faster with it does without in a folder that cannot be written."""
+        try:
+            return ensure_state_dir(self.project)
+        except OSError:
+            return self.project.state_dir
 
     def _fingerprint(self, connection_id: str) -> str:
         """Give a text that changes with the stat of any file of a layer."""
