@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktx.llm.backends.claude_code.backend import ClaudeCodeBackend
 from modelserver.server import ModelServer
 
 
@@ -22,8 +21,10 @@ class ClaudeHost:
         """The folder in which the program runs."""
         return self.home / "ktx-work"
 
-    def backend(self, **more) -> ClaudeCodeBackend:
+    def backend(self, **more):
         """Give a backend of this machine."""
+        from ktx.llm.backends.claude_code.backend import ClaudeCodeBackend
+
         environment = {**self.environment, **more.pop("environment", {})}
         return ClaudeCodeBackend(environment=environment, work_dir=self.work_dir, **more)
 

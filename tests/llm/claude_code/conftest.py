@@ -6,6 +6,12 @@ from claude_host import make_host
 from modelserver.server import ModelServer
 
 
+@pytest.fixture(autouse=True)
+def _needs_the_program():
+    """Skip where the program is not installed."""
+    pytest.importorskip("claude_agent_sdk", reason="needs `pip install 'ktx-context[claude-code]'`")
+
+
 @pytest.fixture
 def server():
     """A model server in the place of api.anthropic.com."""

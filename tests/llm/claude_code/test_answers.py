@@ -83,6 +83,13 @@ def test_a_long_system_prompt_is_no_argument(server, host):
     assert server.requests[0].system_text.count("word ") >= 59_999
 
 
+def test_a_long_prompt_of_any_letters_arrives_whole(server, host):
+    words = "größer \U0001f34f <b>&amp;</b> \\n " * 20_000
+    send(host, replace(ASK, messages=(user(words, "and \ud800 alone"),)))
+    blocks = server.requests[0].messages[0]["content"]
+    assert [block["text"] for block in blocks] == [words, "and ? alone"]
+
+
 def test_a_conversation_is_told_as_one_prompt(server, host):
     turns = (user("One?"), Message(author="assistant", parts=(Text(text="Not JSON."),)), user("Again."))
     send(host, replace(ASK, messages=turns))

@@ -17,7 +17,12 @@ from ktx.llm.backends.claude_code.command import find_program
 from ktx.llm.messages import text_of, user
 from modelserver.replies import hang, text
 
-pytestmark = pytest.mark.claude
+pytestmark = [
+    pytest.mark.claude,
+    pytest.mark.skipif(
+        not hasattr(os, "pidfd_open"), reason="watches processes by descriptors, which need Linux"
+    ),
+]
 
 ASK = Request(model="sonnet", messages=(user("How many?"),), system=("Be brief.",))
 LAUNCH = Path(launch.__file__)
@@ -176,7 +181,6 @@ def test_the_watcher_without_the_kernels_help_leaves_with_the_programs_code():
     assert done.returncode == 7
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel watches on Linux only")
 def test_the_kernels_watcher_does_not_start_a_program_for_a_parent_that_is_gone():
     command = [sys.executable, "-I", "-S", str(LAUNCH), "1", "-1", sys.executable, "-c", "print('started')"]
     done = subprocess.run(command, capture_output=True, timeout=10)

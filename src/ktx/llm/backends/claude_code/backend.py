@@ -413,7 +413,9 @@ async def _prompt(messages: Sequence[Message]) -> AsyncIterator[dict[str, object
         blocks = [_words(part) for part in messages[0].parts]
     else:
         blocks = [_transcript(messages[:-1]), *(_words(part) for part in messages[-1].parts)]
-    content = [{"type": "text", "text": text} for text in blocks if text]
+    # a lone surrogate can be written as JSON but is no text; the API refuses it
+    texts = [block.encode("utf-8", "replace").decode("utf-8") for block in blocks]
+    content = [{"type": "text", "text": text} for text in texts if text]
     yield {"type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": None}
 
 

@@ -180,9 +180,9 @@ class ClaudeProcess(Transport):
         process = self._process
         if process is None:
             return
-        await self.end_input()
         try:
             with anyio.move_on_after(_LEAVE_S):
+                await self.end_input()
                 await process.wait()
         finally:
             self.kill()
