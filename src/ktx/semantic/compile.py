@@ -31,6 +31,7 @@ from ktx.semantic.resolve import (
     words_of,
 )
 from ktx.semantic.rows import last_fan
+from ktx.semantic.shapes import ensure_exact, is_additive, read_shape, read_spine
 from ktx.semantic.source import Layer, Source
 from ktx.suggest import did_you_mean
 
@@ -101,9 +102,21 @@ def _compile(resolver: Resolver, query: Query) -> Compiled:
     dimensions, outputs = _named(dimensions, measures)
     branches = _branches(resolver, query, dimensions, filters)
     order, shown_order = _read_order(query, dimensions, outputs)
+    shapes = [
+        read_shape(one.ask, one.tree, dimensions=dimensions, leaves=resolver.leaves, facts=resolver.facts)
+        for one in outputs
+    ]
+    zeros = frozenset(one.name for one in outputs if is_additive(one.tree, resolver.leaves))
+    spine = read_spine(query, dimensions=dimensions, zeros=zeros, facts=resolver.facts)
+    if spine is not None or any(shapes):
+        ensure_exact(branches, has_group_filters=any(one.is_group for one in filters))
     outer = Outer(
+        spine=spine,
         dimensions=dimensions,
-        outputs=tuple(Output(name=one.name, tree=one.tree) for one in outputs),
+        outputs=tuple(
+            Output(name=one.name, tree=one.tree, shape=shape)
+            for one, shape in zip(outputs, shapes, strict=True)
+        ),
         having=tuple(one.tree for one in filters if one.is_group),
         order=order,
         columns=tuple(one.name for one in (*dimensions, *outputs)),
@@ -113,6 +126,10 @@ def _compile(resolver: Resolver, query: Query) -> Compiled:
     _ensure_via_used(resolver)
     columns = _columns(resolver, dimensions, outputs)
     warnings = _warnings(branches, query, dimensions)
+    if any(shapes) and filters:
+        warnings += (
+            "The filters also hold for the earlier periods and the totals that measures are compared with.",
+        )
     plan = Plan(
         dialect=resolver.facts.name,
         columns=columns,
@@ -205,7 +222,7 @@ def _read_measure(resolver: Resolver, ask: MeasureAsk) -> _Asked:
             made = resolver.measure(source, measure, extra)
             return _Asked(
                 ask=ask,
-                name=ask.name or measure.name,
+                name=ask.name or measure.name + _shape_suffix(ask),
                 long_name=f"{source.name}_{measure.name}",
                 field=f"{source.name}.{measure.name}",
                 tree=made,
@@ -217,10 +234,21 @@ def _read_measure(resolver: Resolver, ask: MeasureAsk) -> _Asked:
             f"`{ask.expr}` aggregates nothing.",
             hint="A measure holds an aggregate, such as `sum(orders.amount)`.",
         )
-    name = ask.name or _auto_name(ask.expr)
+    name = ask.name or _auto_name(ask.expr) + _shape_suffix(ask)
     return _Asked(
         ask=ask, name=name, long_name=name, field=ask.expr, tree=made, is_explicit=ask.name is not None
     )
+
+
+def _shape_suffix(ask: MeasureAsk) -> str:
+    """Tell the forms of one measure apart by name."""
+    if ask.offset:
+        return f"_{ask.offset.count}_{ask.offset.granularity}_earlier"
+    if ask.rolling:
+        return f"_last_{ask.rolling.count}_{ask.rolling.granularity}"
+    if ask.cumulative:
+        return "_to_date" if ask.cumulative == "all" else f"_{ask.cumulative}_to_date"
+    return "_percent" if ask.percent_of_total else ""
 
 
 def _auto_name(text: str) -> str:

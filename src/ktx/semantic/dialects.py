@@ -28,7 +28,8 @@ class Facts:
     two branches. `sums_booleans`: SUM and AVG take a
     condition. `averages_coarsely`: AVG of integers loses decimals. `groups_by_columns`: a grouped
     expression is not recognised where it is selected. `missing` names aggregates that the engine lacks.
-    `settings` are appended to a statement.
+    `settings` are appended to a statement. `period_index` numbers periods without gaps, and `next_period` gives the one after;
+    a dialect without them refuses measures through time.
     """
 
     name: str
@@ -47,10 +48,27 @@ class Facts:
     row_number_order: str | None = None
     missing: frozenset[str] = frozenset()
     settings: tuple[tuple[str, str], ...] = ()
+    period_index: Mapping[str, str] | None = None
+    next_period: Mapping[str, str] | None = None
 
 
 def _each(template: str, **special: str) -> Mapping[str, str]:
     return {name: special.get(name, template.replace("unit", name)) for name in GRANULARITIES}
+
+
+def _numbered(day: str, week: str, year: str, month: str, quarter: str) -> Mapping[str, str]:
+    return {
+        "day": day,
+        "week": week,
+        "month": f"{year} * 12 + {month}",
+        "quarter": f"{year} * 4 + {quarter}",
+        "year": year,
+    }
+
+
+def _stepped(template: str) -> Mapping[str, str]:
+    units = {"day": "1 DAY", "week": "7 DAY", "month": "1 MONTH", "quarter": "3 MONTH", "year": "1 YEAR"}
+    return {name: template.replace("unit", unit) for name, unit in units.items()}
 
 
 _TRUNC = _each("DATE_TRUNC('unit', x)")
@@ -77,6 +95,14 @@ _STATISTICS = frozenset(
 _ALL = (
     Facts(
         name="duckdb",
+        period_index=_numbered(
+            "DATE_DIFF('day', CAST('1970-01-05' AS DATE), CAST(x AS DATE))",
+            "DATE_DIFF('day', CAST('1970-01-05' AS DATE), CAST(x AS DATE)) // 7",
+            "YEAR(x)",
+            "MONTH(x)",
+            "QUARTER(x)",
+        ),
+        next_period=_stepped("x + INTERVAL unit"),
         truncate=_TRUNC,
         percentile="quantile_cont",
         keeps_median=True,
@@ -85,6 +111,14 @@ _ALL = (
     ),
     Facts(
         name="sqlite",
+        period_index=_numbered(
+            "CAST(JULIANDAY(x) - JULIANDAY('1970-01-05') AS INTEGER)",
+            "CAST(JULIANDAY(x) - JULIANDAY('1970-01-05') AS INTEGER) / 7",
+            "CAST(STRFTIME('%Y', x) AS INTEGER)",
+            "CAST(STRFTIME('%m', x) AS INTEGER)",
+            "(CAST(STRFTIME('%m', x) AS INTEGER) + 2) / 3",
+        ),
+        next_period=_stepped("DATE(x, '+unit')"),
         truncate=_each(
             "",
             second="STRFTIME('%Y-%m-%d %H:%M:%S', x)",
@@ -105,6 +139,14 @@ _ALL = (
     ),
     Facts(
         name="postgres",
+        period_index=_numbered(
+            "(CAST(x AS DATE) - CAST('1970-01-05' AS DATE))",
+            "(CAST(x AS DATE) - CAST('1970-01-05' AS DATE)) / 7",
+            "CAST(EXTRACT(YEAR FROM x) AS INT)",
+            "CAST(EXTRACT(MONTH FROM x) AS INT)",
+            "CAST(EXTRACT(QUARTER FROM x) AS INT)",
+        ),
+        next_period=_stepped("x + INTERVAL 'unit'"),
         truncate=_TRUNC,
         has_filter=True,
         has_boolean_aggregates=True,
@@ -115,6 +157,14 @@ _ALL = (
     ),
     Facts(
         name="mysql",
+        period_index=_numbered(
+            "DATEDIFF(x, '1970-01-05')",
+            "DATEDIFF(x, '1970-01-05') DIV 7",
+            "YEAR(x)",
+            "MONTH(x)",
+            "QUARTER(x)",
+        ),
+        next_period=_stepped("DATE_ADD(x, INTERVAL unit)"),
         truncate=_each(
             "",
             second="CAST(DATE_FORMAT(x, '%Y-%m-%d %H:%i:%S') AS DATETIME)",

@@ -12,8 +12,9 @@ from ktx.semantic.expressions import has_window, parse_expression, parse_select,
 from ktx.semantic.fanout import Branch, Dimension
 from ktx.semantic.graph import find_column
 from ktx.semantic.joins import Path
-from ktx.semantic.resolve import GROUP, LEAF, Leaf, Resolver, in_layer
+from ktx.semantic.resolve import GROUP, LEAF, METRIC_TIME, Leaf, Resolver, bound_columns, in_layer, words_of
 from ktx.semantic.rows import Rows, is_windowed
+from ktx.semantic.shapes import Shape, Spine, filled_select, shaped_value, spine_select
 from ktx.semantic.source import Source
 from ktx.semantic.tableref import parse_table_ref
 
@@ -23,10 +24,11 @@ ROW = "_row"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Output:
-    """One measure of the answer: its name and its tree over leaves."""
+    """One measure of the answer: its name, its tree over leaves, and the window over the groups when it has one."""
 
     name: str
     tree: exp.Expr
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +40,12 @@ class Outer:
     having: tuple[exp.Expr, ...]
     order: tuple[tuple[str, bool], ...]
     columns: tuple[str, ...]
+    spine: Spine | None = None
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether the groups are only an inner step."""
+        return self.spine is not None or any(one.shape is not None for one in self.outputs)
 
 
 @dataclass(kw_only=True)
@@ -47,6 +55,7 @@ class Script:
     resolver: Resolver
     ctes: list[tuple[str, str, exp.Query]] = field(default_factory=list[tuple[str, str, exp.Query]])
     taken: set[str] = field(default_factory=set[str])
+    is_recursive: bool = False
     _sources: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
@@ -56,7 +65,7 @@ class Script:
 
     def add(self, name: str, query: exp.Query, comment: str | None = None) -> str:
         """Add a common table expression and give the token that stands for its name until the end."""
-        token = f"{_MARK}{len(self.ctes)}"
+        token = self.next_token()
         if comment:
             first = query
             while isinstance(first, exp.SetOperation):
@@ -64,6 +73,10 @@ class Script:
             first.add_comments([f" {comment} "])
         self.ctes.append((token, name, query))
         return token
+
+    def next_token(self) -> str:
+        """Give the token that the next common table expression will get."""
+        return f"{_MARK}{len(self.ctes)}"
 
     def table(self, source: Source) -> exp.Expr:
         """Give what stands in a FROM for a source."""
@@ -121,7 +134,7 @@ class Script:
             for token, _, tree in self.ctes
         ]
         if made:
-            query.set("with_", exp.With(expressions=made))
+            query.set("with_", exp.With(expressions=made, recursive=self.is_recursive or None))
         for identifier in query.find_all(exp.Identifier):
             if identifier.name in names:
                 identifier.set("this", names[identifier.name])
@@ -166,9 +179,10 @@ def emit_branch(
         fans=branch.fans,
         siblings=siblings,
         seen_from=branch.seen_from,
+        metric_time=branch.metric_time,
     )
     groups = [
-        _dimension(rows, way.path, dimension, script.facts)
+        _dimension(rows, branch, way.path, dimension, script.facts)
         for way, dimension in zip(branch.ways, dimensions, strict=True)
     ]
     calls: dict[str, tuple[exp.Expr, exp.Expr | None]] = {}
@@ -181,7 +195,7 @@ def emit_branch(
         if rows.uses_exists or needs_ranking(call, script.facts):
             before = True
         rows.uses_exists = before
-    is_staged = rows.uses_exists or branch.is_deduplicated
+    is_staged = rows.uses_exists or branch.is_deduplicated or any(leaf.balance for leaf in branch.leaves)
     is_staged = is_staged or any(_is_awkward(group, script.facts) for group in groups)
     where = rows.condition(tuple(one.tree for one in branch.filters))
     if is_staged:
@@ -200,9 +214,12 @@ def emit_branch(
     )
 
 
-def _dimension(rows: Rows, path: Path, dimension: Dimension, facts: Facts) -> exp.Expr:
+def _dimension(rows: Rows, branch: Branch, path: Path, dimension: Dimension, facts: Facts) -> exp.Expr:
     source = rows.source_at(path)
-    column = find_column(source, dimension.column.name)
+    name = dimension.column.name
+    if dimension.words == (METRIC_TIME,) and branch.metric_time is not None:
+        name = branch.metric_time[1].name
+    column = find_column(source, name)
     if column is None:
         raise QueryError(f"`{source.name}` has no column `{dimension.column.name}`.")
     value = rows.at(path, source, column)
@@ -233,6 +250,8 @@ def _staged(
         return exp.column(name, quoted=True)
 
     staged: dict[str, exp.Expr] = {}
+    edges: list[tuple[str, exp.Expr]] = []
+    balances = {leaf.key: leaf.balance for leaf in branch.leaves}
     for key, (call, condition) in calls.items():
         call = call.copy()
         for column in list(call.find_all(exp.Column)):
@@ -244,6 +263,18 @@ def _staged(
                 this=input_of(exp.Case(ifs=[exp.If(this=condition, true=one)], default=zero)),
                 expression=one.copy(),
             )
+        balance = balances.get(key)
+        if balance is not None:
+            moment = input_of(rows.expr(balance[0]))
+            counted = moment if flag is None else exp.Case(ifs=[exp.If(this=flag.copy(), true=moment.copy())])
+            edge = exp.Window(this=exp.Max(this=counted) if balance[1] == "max" else exp.Min(this=counted))
+            periods = _periods(branch, dimensions, balance[0])
+            if periods:
+                edge.set("partition_by", periods)
+            name = f"edge_{len(edges) + 1}"
+            edges.append((name, edge))
+            at_edge = exp.EQ(this=moment.copy(), expression=exp.column(name, quoted=True))
+            flag = at_edge if flag is None else exp.And(this=flag, expression=at_edge)
         staged[key] = filtered(call, flag, script.facts)
     select = exp.Select(
         expressions=[_as(group, one.name) for group, one in zip(groups, dimensions, strict=True)]
@@ -262,12 +293,33 @@ def _staged(
     comment = f"{branch.home}: each row once per group" if branch.is_deduplicated else None
     token = script.add(f"{branch.home}_rows", select, comment)
     names = [exp.column(one.name, quoted=True) for one in dimensions]
+    if edges:
+        marked = exp.Select(expressions=[exp.Star(), *(_as(tree, name) for name, tree in edges)])
+        marked.set("from_", exp.From(this=_named(token)))
+        token = script.add(f"{branch.home}_edges", marked, "the moment that counts in each period")
     if any(needs_ranking(call, script.facts) for call in staged.values()):
         staged, token = _ranked(script, branch, token, staged, names)
     outer = exp.Select()
     outer.set("from_", exp.From(this=_named(token)))
     calls_done = {key: finished(call, script.facts) for key, call in staged.items()}
     return Part(branch=branch, select=outer, calls=calls_done, groups=tuple(names))
+
+
+def _periods(branch: Branch, dimensions: tuple[Dimension, ...], moment: exp.Expr) -> list[exp.Expr]:
+    """Give the grouped columns that are periods of a balance's own time."""
+    column = bound_columns(moment)[0]
+    found: list[exp.Expr] = []
+    for one, way in zip(dimensions, branch.ways, strict=True):
+        is_own = one.words == words_of(column) and one.column.name == column.name
+        if one.words == (METRIC_TIME,) and branch.metric_time is not None:
+            is_own = (
+                not way.path
+                and branch.metric_time[1].name == column.name
+                and words_of(column) == (branch.home,)
+            )
+        if is_own:
+            found.append(exp.column(one.name, quoted=True))
+    return found
 
 
 def _numbered(script: Script, rows: Rows, home: str) -> exp.Expr:
@@ -310,11 +362,53 @@ def emit(script: Script, branches: tuple[Branch, ...], outer: Outer) -> exp.Quer
     """Make the whole statement, without a limit."""
     homes = frozenset(branch.home for branch in branches if not branch.is_members)
     parts = [emit_branch(script, b, outer.dimensions, homes - {b.home}) for b in branches]
+    if outer.is_layered:
+        return script.finish(_layered(script, parts, outer))
     if len(parts) == 1 and (outer.dimensions or not outer.having):
         return script.finish(_single(parts[0], outer))
     if not outer.dimensions:
         return script.finish(_crossed(script, parts, outer))
     return script.finish(_united(script, parts, outer))
+
+
+def _layered(script: Script, parts: list[Part], outer: Outer) -> exp.Select:
+    """Finish the groups first, list missing periods beside them, and run the windows over all of it."""
+    inner = Outer(
+        dimensions=outer.dimensions,
+        outputs=tuple(Output(name=one.name, tree=one.tree) for one in outer.outputs),
+        having=(),
+        order=(),
+        columns=outer.columns,
+    )
+    if len(parts) == 1:
+        groups = _single(parts[0], inner)
+    else:
+        groups = (
+            _united(script, parts, inner, is_read_again=outer.spine is not None)
+            if outer.dimensions
+            else _crossed(script, parts, inner)
+        )
+    token = script.add("groups", groups, "the finished groups")
+    if outer.spine is not None:
+        own = script.next_token()
+        periods = script.add(
+            "periods",
+            spine_select(outer.spine, token, own, script.facts),
+            "every period from the first to the last",
+        )
+        script.is_recursive = True
+        names = tuple(one.name for one in outer.outputs)
+        token = script.add(
+            "all_periods", filled_select(outer.spine, token, periods, names), "periods without facts too"
+        )
+    items: dict[str, exp.Expr] = {one.name: exp.column(one.name, quoted=True) for one in outer.dimensions}
+    for one in outer.outputs:
+        shaped = shaped_value(one.shape, one.name, script.facts) if one.shape else None
+        items[one.name] = shaped or exp.column(one.name, quoted=True)
+    select = exp.Select(expressions=[_as(items[name], name) for name in outer.columns])
+    select.set("from_", exp.From(this=_named(token)))
+    _finish(select, outer, items, (), lambda name: exp.column(name, quoted=True), clause="where")
+    return select
 
 
 def _single(part: Part, outer: Outer) -> exp.Select:
@@ -352,7 +446,7 @@ def _crossed(script: Script, parts: list[Part], outer: Outer) -> exp.Select:
     return select
 
 
-def _united(script: Script, parts: list[Part], outer: Outer) -> exp.Select:
+def _united(script: Script, parts: list[Part], outer: Outer, *, is_read_again: bool = False) -> exp.Select:
     names = _leaf_names(parts, outer)
     leaves = {leaf.key: leaf for part in parts for leaf in part.branch.leaves}
     groups = [one.name for one in outer.dimensions]
@@ -372,7 +466,8 @@ def _united(script: Script, parts: list[Part], outer: Outer) -> exp.Select:
         token = script.add(f"{part.branch.home}_{suffix}", part.select, f"{part.branch.home}: {what}")
         totals.append(token)
         tokens |= dict.fromkeys(part.calls, token)
-    is_typed = script.facts.pads_need_type and facts_count > 2
+    # A statement that reads the union twice needs the types of its NULL columns to be plain, DuckDB above all.
+    is_typed = (script.facts.pads_need_type and facts_count > 2) or is_read_again
     for index, part in enumerate(parts):
         token = totals[index]
         padded = [_pad(key, part, names, tokens, is_typed=is_typed and index == 0) for key in names]

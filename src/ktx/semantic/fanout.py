@@ -6,8 +6,9 @@ from sqlglot import exp
 
 from ktx.errors import QueryError
 from ktx.semantic.filters import Filter
+from ktx.semantic.graph import find_column
 from ktx.semantic.joins import Path, Way, show_path
-from ktx.semantic.resolve import Leaf, Resolver, bound_columns, plain, words_of
+from ktx.semantic.resolve import METRIC_TIME, Leaf, Resolver, bound_columns, plain, words_of
 from ktx.semantic.rows import last_fan, no_path
 from ktx.semantic.source import Column
 
@@ -37,7 +38,7 @@ class Branch:
     """One SELECT over one home: its dimensions with their paths, its leaves, and the filters that it takes.
 
     `is_deduplicated` asks for each row of the home to count once per group. `seen_from` is set on members: the fact from
-    which words are resolved, and the path from it to the members.
+    which words are resolved, and the path from it to the members. `metric_time` is the column that this name means here.
     """
 
     home: str
@@ -48,6 +49,7 @@ class Branch:
     is_deduplicated: bool = False
     is_members: bool = False
     seen_from: tuple[str, Path] | None = None
+    metric_time: tuple[Path, Column] | None = None
 
     @property
     def fans(self) -> tuple[Path, ...]:
@@ -66,14 +68,23 @@ def fact_branches(
     Raises:
         QueryError: when a home cannot reach a dimension, or only over something that it shares with a sibling.
     """
-    homes: dict[str, list[Leaf]] = {}
-    for leaf in leaves:
-        homes.setdefault(leaf.home, []).append(leaf)
     rows = tuple(one for one in filters if not one.is_group)
-    _ensure_one_meaning(resolver, tuple(homes), dimensions, rows)
+    uses_time = any(one.words == (METRIC_TIME,) for one in dimensions) or any(
+        words_of(column) == (METRIC_TIME,) for one in rows for column in bound_columns(one.tree)
+    )
+    homes: dict[tuple[str, tuple[str, str] | None], list[Leaf]] = {}
+    for leaf in leaves:
+        homes.setdefault((leaf.home, leaf.time if uses_time else None), []).append(leaf)
+    _ensure_one_meaning(resolver, tuple(dict.fromkeys(home for home, _ in homes)), dimensions, rows)
     branches: list[Branch] = []
-    for home, own in homes.items():
-        ways = tuple(_dimension_way(resolver, home, dimension) for dimension in dimensions)
+    for (home, _), own in homes.items():
+        time = _metric_time(resolver, own[0]) if uses_time else None
+        ways = tuple(
+            Way(path=time[0], shape="to_one")
+            if time is not None and dimension.words == (METRIC_TIME,)
+            else _dimension_way(resolver, home, dimension)
+            for dimension in dimensions
+        )
         fans = [way for way in ways if way.shape == "fan"]
         _ensure_one_list(home, fans)
         branches.append(
@@ -82,6 +93,7 @@ def fact_branches(
                 ways=ways,
                 leaves=tuple(own),
                 filters=rows,
+                metric_time=time,
                 is_deduplicated=bool(fans) and not all(is_same_when_repeated(leaf) for leaf in own),
             )
         )
@@ -96,6 +108,7 @@ def _ensure_one_meaning(
     for one in filters:
         for column in bound_columns(one.tree):
             asked.setdefault((words_of(column), ()), plain(column))
+    asked.pop(((METRIC_TIME,), ()), None)
     for (words, via), field in asked.items():
         targets: dict[str, str] = {}
         for home in homes:
@@ -108,6 +121,25 @@ def _ensure_one_meaning(
                 f"`{field}` means different things in one question: {meanings}.",
                 hint="Give the joins different aliases, or ask in two questions.",
             )
+
+
+def _metric_time(resolver: Resolver, leaf: Leaf) -> tuple[Path, Column]:
+    """Give the column that `metric_time` means for a measure, and the way to it."""
+    if leaf.time is None:
+        raise QueryError(
+            f"`metric_time` means nothing for `{leaf.label}`: `{leaf.home}` has no default time dimension.",
+            hint=f"Set `default_time_dimension` on `{leaf.home}`, or `time_dimension` on the measure.",
+        )
+    words, name = (leaf.time[0],), leaf.time[1]
+    way = resolver.router.to_one(leaf.home, words)
+    if way is None:
+        raise no_path(resolver, leaf.home, leaf.time[0])
+    source = resolver.layer.sources[way.path[-1].target if way.path else leaf.home]
+    column = find_column(source, name)
+    if column is None or not column.is_time:
+        what = "is not a time" if column is not None else "does not exist"
+        raise QueryError(f"`metric_time` of `{leaf.label}` is `{source.name}.{name}`, which {what}.")
+    return way.path, column
 
 
 def is_same_when_repeated(leaf: Leaf) -> bool:
@@ -127,6 +159,8 @@ def member_branch(
     """
     homes = {branch.home for branch in branches}
     for branch in branches:
+        if branch.metric_time is not None:
+            return None
         paths = [way.path for way in branch.ways]
         shared = _shared_prefix(paths)
         if not shared:
@@ -158,6 +192,8 @@ def listing_branch(
     Raises:
         QueryError: when there is no such source.
     """
+    if any(one.words == (METRIC_TIME,) for one in dimensions):
+        raise QueryError("`metric_time` is the time of measures, and the question has none.")
     options: dict[str, None] = {}
     for dimension in dimensions:
         word = dimension.words[0]

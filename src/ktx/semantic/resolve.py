@@ -22,6 +22,7 @@ from ktx.semantic.source import Column, Layer, Measure, Segment, Source
 from ktx.suggest import did_you_mean
 
 _JOINER = "\x1f"
+METRIC_TIME = "metric_time"
 LEAF = "@leaf"
 GROUP = "@group"
 _COUNTS = (exp.Count, exp.CountIf, exp.ApproxDistinct)
@@ -228,6 +229,8 @@ class Resolver:
 
     def field(self, words: tuple[str, ...], name: str) -> tuple[tuple[str, ...], Column]:
         """Bind a column name of the question, qualified or bare, to path words and the declared column."""
+        if not words and name.casefold() == METRIC_TIME and METRIC_TIME not in self.names.columns:
+            return (METRIC_TIME,), Column(name=METRIC_TIME, kind="time")
         if not words:
             found = self.bare(name, self.names.columns, "column")
             if not found:

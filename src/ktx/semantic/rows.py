@@ -13,7 +13,7 @@ from ktx.semantic.absent import guarded, is_strict, witness
 from ktx.semantic.expressions import all_of, conjuncts, wrapped
 from ktx.semantic.graph import NEAR, Edge, find_column
 from ktx.semantic.joins import Path, Way, show_path
-from ktx.semantic.resolve import Resolver, bound_columns, plain, words_of
+from ktx.semantic.resolve import METRIC_TIME, Resolver, bound_columns, plain, words_of
 from ktx.semantic.source import Column, Source
 
 Tables = Callable[[Source], exp.Expr]
@@ -38,6 +38,7 @@ class Rows:
         fans: tuple[Path, ...] = (),
         siblings: frozenset[str] = frozenset(),
         seen_from: tuple[str, Path] | None = None,
+        metric_time: tuple[Path, Column] | None = None,
     ) -> None:
         """Start with the root alone; `fans` are one-to-many paths that are joined because a dimension lies on them.
 
@@ -49,6 +50,7 @@ class Rows:
         self.parent = parent
         self.siblings = siblings
         self._seen_from = seen_from
+        self._metric_time = metric_time
         self.uses_exists = False
         self._tables = tables
         self._fans = {path[: last_fan(path)] for path in fans}
@@ -68,6 +70,8 @@ class Rows:
             QueryError: when there is none, or it crosses to a sibling that is measured in the same question.
         """
         router = self.resolver.router
+        if words == (METRIC_TIME,) and self._metric_time is not None:
+            return Way(path=self._metric_time[0], shape="to_one")
         if self._seen_from is not None:
             start, shared = self._seen_from
             seen = router.find(start, words, via, can_cross=True)
@@ -110,6 +114,9 @@ class Rows:
 
     def _place(self, column: exp.Column, prefix: Path, stack: tuple[tuple[Path, str], ...]) -> exp.Expr:
         words = words_of(column)
+        if words == (METRIC_TIME,) and self._metric_time is not None:
+            path, time = self._metric_time
+            return self.at(path, self.source_at(path), time)
         if not prefix:
             path = self.way(words).path
         else:
@@ -291,6 +298,7 @@ class Rows:
             parent=self,
             siblings=self.siblings,
             seen_from=self._seen_from,
+            metric_time=self._metric_time,
         )
         link = inner.edge_condition(base[-1], base)
         parts = [*conjuncts(link), *(inner.expr(tree) for tree in trees)]
