@@ -6,6 +6,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -13,6 +14,15 @@ from ktx.config.block import Block, Inert, Secret, documented_key, marks
 from ktx.config.connections import SourceConnection, WarehouseConnection
 from ktx.config.model import KtxConfig, ModelChoice
 from ktx.mcp.reference import render_reference, render_surface
+from ktx.semantic.format import (
+    ColumnEntry,
+    ColumnOverride,
+    JoinEntry,
+    MeasureEntry,
+    NonAdditiveEntry,
+    SegmentEntry,
+    SourceEntry,
+)
 
 HERE = Path(__file__).parent
 HEAD = """\
@@ -136,7 +146,100 @@ def description_of(field: FieldInfo) -> str:
     return (field.description or "") + "".join(inert)
 
 
+FILES_HEAD = """\
+# Files of the semantic layer
+
+Written by `docs/generate.py` from the types that read the files; do not edit.
+
+A connection's layer is every `.yaml` and `.yml` file under `semantic-layer/<connection>/`, in any folder; names that start with a dot
+are left out. A file holds one source, and `name` is its identity: the file's own name does not matter, though ktx writes
+`<name>.yaml` where the name is plain. Two files of one name are an error. `_schema/` holds the manifest, which `ktx ingest` writes.
+
+A file with `table` or `sql` is a **standalone source**. A file with neither is an **overlay** on the manifest table of the same name:
+
+- `measures` and `joins` add to what is there; `segments` replace; `descriptions` merge by author, and for showing one, `user` comes
+  before `dbt`, `ai` and `db`.
+- `columns` adds computed columns, each with an `expr` and a new name; `column_overrides` says more about existing ones.
+- `exclude_columns` takes columns away; one that a key or a join needs stays, hidden. `disable_joins` takes a manifest join out on both
+  of its sides.
+- An overlay on a table that the manifest does not have is left out with a warning.
+
+Files are YAML 1.2: `on`, `yes` and `no` are text, a key occurs once, there is one document per file. An unknown key is an error with its
+line and the nearest known key. A file that cannot be used never hides another one: its source is left out, and a question about it is
+refused with the reason. `ktx sl validate` lists every problem of a layer with file, line and the way out.
+
+A manifest table also has measures that nobody wrote: `row_count`, and `sum_<column>` and `avg_<column>` of numbers that add up by their
+name; keys, codes, dates and places have neither, rates and ratings have no sum. A declared measure of such a name takes its place.
+
+A manifest table without a primary key has an unknown grain. Its rows can be counted and added up; where a question would need to tell
+them apart, give it a `grain` in an overlay.
+"""
+_FILE_PARTS = {
+    "A source or overlay": SourceEntry,
+    "Entries of `columns`": ColumnEntry,
+    "Entries of `measures`": MeasureEntry,
+    "`non_additive` of a measure": NonAdditiveEntry,
+    "Entries of `segments`": SegmentEntry,
+    "Entries of `joins`": JoinEntry,
+    "Entries of `column_overrides`": ColumnOverride,
+}
+
+
+def files_reference() -> str:
+    """Render the reference of the semantic layer's files."""
+    parts = [FILES_HEAD]
+    for title, model in _FILE_PARTS.items():
+        parts += [
+            f"## {title}",
+            "",
+            (model.__doc__ or "").strip(),
+            "",
+            "| Key | Value | Default | |",
+            "|---|---|---|---|",
+        ]
+        for name, field in model.model_fields.items():
+            cells = (
+                f"`{name}`",
+                " or ".join(dict.fromkeys(file_words(field.annotation))),
+                file_default(field),
+                field.description or "",
+            )
+            parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        parts.append("")
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def file_words(annotation: Any) -> Iterator[str]:
+    """Name each form that a value of a layer file may take."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        for option in inner:
+            if option is not type(None):
+                yield from file_words(option)
+    elif origin is Literal:
+        yield from (f"`{choice}`" for choice in inner)
+    elif origin is list:
+        yield f"list of {' or '.join(dict.fromkeys(file_words(inner[0])))}"
+    elif origin is dict:
+        yield f"mapping to {' or '.join(dict.fromkeys(file_words(inner[1])))}"
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield "mapping"
+    else:
+        yield {str: "text", bool: "`true` or `false`", int: "number", float: "number"}.get(
+            annotation, "anything"
+        )
+
+
+def file_default(field: FieldInfo) -> str:
+    """Say what holds when the key is not there."""
+    if field.is_required():
+        return "needed"
+    default = field.get_default(call_default_factory=True)
+    return "" if default is None or default in ([], {}) else f"`{default}`"
+
+
 PAGES = {
+    HERE / "reference" / "semantic-files.md": files_reference,
     HERE / "reference" / "config.md": config_reference,
     HERE / "reference" / "mcp-tools.md": render_reference,
     HERE.parent / "tests" / "mcp" / "surface.json": render_surface,
