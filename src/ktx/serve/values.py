@@ -1,7 +1,8 @@
-"""Database values as JSON values, without losing a digit.
+"""Database values as JSON values.
 
-A `Decimal` becomes a JSON number when a double holds it exactly, else its decimal text. Dates and times become ISO 8601, bytes
-hex with `0x`, UUIDs text. NaN and infinities, which JSON lacks, become null, and a note says so.
+A `Decimal` becomes a JSON number: the same value when a double holds it, else the nearest double, as an average with twenty digits
+does; from 2**53 on, where doubles lose whole units, it stays decimal text. Dates and times become ISO 8601, bytes hex with `0x`,
+UUIDs text. NaN and infinities, which JSON lacks, become null, and a note says so.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import cast
 from pydantic import JsonValue
 
 _LONGEST_DECIMAL = 40
+_EXACT_INTEGERS = 2**53
 
 
 def json_rows(
@@ -41,8 +43,8 @@ def json_value(value: object) -> JsonValue:
     """Give one value as JSON.
 
     >>> from decimal import Decimal
-    >>> json_value(Decimal("12.50")), json_value(Decimal("0.1234567890123456789"))
-    (12.5, '0.1234567890123456789')
+    >>> json_value(Decimal("12.50")), json_value(Decimal("16.6666666666666667")), json_value(Decimal("9007199254740993.5"))
+    (12.5, 16.666666666666668, '9007199254740993.5')
     """
     match value:
         case None | bool() | int() | str():
@@ -75,8 +77,7 @@ def _number(value: Decimal) -> JsonValue:
         return str(value)
     if value == value.to_integral_value():
         return int(value)
-    nearest = float(value)
-    return nearest if Decimal(repr(nearest)) == value else str(value)
+    return float(value) if abs(value) < _EXACT_INTEGERS else str(value)
 
 
 def _duration(value: timedelta) -> str:
