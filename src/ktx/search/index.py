@@ -52,6 +52,8 @@ CREATE INDEX value_connection ON value (connection_id);
 CREATE VIRTUAL TABLE value_words USING fts5 (value, tokenize = 'unicode61 remove_diacritics 2');
 """
 
+_ALWAYS = "CREATE INDEX document_always ON document (sort_order, ref) WHERE is_always = 1;"
+
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFile:
@@ -269,7 +271,7 @@ def open_index(path: Path) -> Index:
     """
     for attempt in range(2):
         try:
-            index = Index(open_state(path, migrations=(_SCHEMA,)), path)
+            index = Index(open_state(path, migrations=(_SCHEMA, _ALWAYS)), path)
         except (OperationalError, OSError) as error:
             message = f"the search index `{path}` cannot be opened: {error}"
             raise ConfigError(message, hint="make the project's `.ktx` folder writable") from error

@@ -155,7 +155,7 @@ def always_pages(index: Index, scope: Scope) -> tuple[Hit, ...]:
     """Give the pages with `usage_mode: always` in scope, by `sort_order` and key."""
     conditions, values = replace(scope, kinds=("wiki",), only_physical=False).conditions()
     found = index.connection.execute(
-        f"SELECT d.id FROM document d WHERE d.is_always AND {conditions} ORDER BY d.sort_order, d.ref",  # noqa: S608
+        f"SELECT d.id FROM document d WHERE d.is_always = 1 AND {conditions} ORDER BY d.sort_order, d.ref",  # noqa: S608
         values,
     )
     rows = _rows(index, ids := [int(row[0]) for row in found])
