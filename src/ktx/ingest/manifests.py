@@ -1,20 +1,17 @@
 """The manifest files of a connection: read as shards, checked in memory as part of the whole layer, written last."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ktx.catalog import Catalog
-from ktx.errors import KtxError, LayerError, QueryError
 from ktx.files import read_text, write_text
 from ktx.findings import Finding
 from ktx.names import source_file_stem
 from ktx.semantic.check import check_layer
-from ktx.semantic.compile import compile_query
 from ktx.semantic.files import MANIFEST_FOLDER, LayerFile, layer_paths, read_layer_file
 from ktx.semantic.load import layer_of
 from ktx.semantic.manifest import Shard, parse_shard, render_shard
-from ktx.semantic.query import parse_query
 from ktx.semantic.source import Layer
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -75,39 +72,18 @@ def layer_with(semantic_dir: Path, connection_id: str, changes: Mapping[Path, st
     return layer_of(connection_id, files)
 
 
-def check_changes(layer: Layer, catalog: Catalog, *, names: Collection[str]) -> tuple[Finding, ...]:
-    """Check a layer against the warehouse's catalog, and compile every measure of the sources `names`."""
-    found = list(check_layer(layer, catalog))
-    broken = {finding.where.file for finding in found if finding.level == "error"}
-    for name in sorted(names):
-        source = layer.sources.get(name)
-        if source is None or not source.measures or source.place.file in broken:
-            continue
-        problem = _compile(layer, name, [measure.name for measure in source.measures], catalog.dialect)
-        if problem is None:
-            continue
-        for measure in source.measures:
-            problem = _compile(layer, name, [measure.name], catalog.dialect)
-            if problem is not None:
-                found.append(
-                    Finding(
-                        level="error",
-                        code="measure-not-compiled",
-                        message=f"`{name}.{measure.name}` does not compile: {problem.message}",
-                        where=measure.place,
-                        fix=problem.hint,
-                    )
-                )
-    return tuple(found)
-
-
-def _compile(layer: Layer, source: str, measures: Sequence[str], dialect: str) -> KtxError | None:
-    question = parse_query({"measures": [f"{source}.{measure}" for measure in measures]})
-    try:
-        compile_query(layer, question, dialect=dialect)
-    except (QueryError, LayerError) as error:
-        return error
-    return None
+def check_changes(
+    layer: Layer, catalog: Catalog, *, changes: Mapping[Path, str | None]
+) -> tuple[Finding, ...]:
+    """Check what people wrote, and the manifests that change, against the compiler and the warehouse's catalog."""
+    changed = {path.name for path, text in changes.items() if text is not None}
+    names = {
+        name
+        for name, source in layer.sources.items()
+        if f"/{MANIFEST_FOLDER}/" not in (source.place.file or "")
+        or (source.place.file or "").rpartition("/")[2] in changed
+    }
+    return check_layer(layer, catalog, names={*names, *layer.broken})
 
 
 def write_changes(changes: Mapping[Path, str | None]) -> tuple[Path, ...]:

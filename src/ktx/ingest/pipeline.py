@@ -153,8 +153,7 @@ def _merge(work: _Work) -> str:
 
 def _check(work: _Work) -> str:
     work.layer = manifests.layer_with(work.project.semantic_dir, work.connection_id, work.changes)
-    names = set(work.names.values()) if work.changes else set[str]()
-    findings = manifests.check_changes(work.layer, work.scanned.catalog, names=names)
+    findings = manifests.check_changes(work.layer, work.scanned.catalog, changes=work.changes)
     folder = f"/{manifests.MANIFEST_FOLDER}/"
     ours = [
         finding for finding in findings if finding.level == "error" and folder in (finding.where.file or "")

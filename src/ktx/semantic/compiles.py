@@ -15,14 +15,23 @@ from ktx.suggest import did_you_mean
 
 
 def check_source_compiles(layer: Layer, source: Source, *, dialect: str) -> Iterator[Finding]:
-    """Give one finding per measure, segment, computed column and query that no question could use."""
+    """Give one finding per measure, segment, computed column and query that no question could use.
+
+    All measures are tried in one question first, which spares a large layer most of the work.
+    """
     if source.sql is not None:
         broken = list(_check_sql(source, source.sql, dialect))
         yield from broken
         if any(finding.code == "sql-unreadable" for finding in broken):
             return
-    for measure in source.measures:
-        question = Query(measures=(MeasureAsk(expr=_name(source.name, measure.name, dialect)),))
+    asks = tuple(MeasureAsk(expr=_name(source.name, measure.name, dialect)) for measure in source.measures)
+    are_fine = bool(asks) and not any(
+        _refused(layer, Query(measures=asks), dialect, "measure", "", source.place)
+    )
+    for measure, ask in zip(source.measures, asks, strict=True):
+        if are_fine:
+            break
+        question = Query(measures=(ask,))
         yield from _refused(
             layer, question, dialect, "measure", f"{source.name}.{measure.name}", measure.place
         )
