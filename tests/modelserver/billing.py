@@ -36,11 +36,11 @@ class ModelInfo:
 
 
 DEFAULT_MODELS: tuple[ModelInfo, ...] = (
-    ModelInfo(id="claude-opus-5-5", min_cache_tokens=4096, max_output_tokens=128_000),
-    ModelInfo(id="claude-sonnet-5-5", min_cache_tokens=2048),
+    ModelInfo(id="claude-opus-5-5", min_cache_tokens=512, max_output_tokens=128_000),
+    ModelInfo(id="claude-sonnet-5-5", min_cache_tokens=1024),
     ModelInfo(id="claude-haiku-5-5", min_cache_tokens=4096),
-    ModelInfo(id="claude-fable-5-2", min_cache_tokens=4096),
-    ModelInfo(id="claude-sonnet-5", min_cache_tokens=2048),
+    ModelInfo(id="claude-fable-5-2", min_cache_tokens=512),
+    ModelInfo(id="claude-sonnet-5", min_cache_tokens=1024),
     ModelInfo(id="claude-sonnet-4-5", min_cache_tokens=1024),
     ModelInfo(id="claude-haiku-4-5", min_cache_tokens=4096),
     ModelInfo(id="claude-opus-4-1", min_cache_tokens=1024, max_output_tokens=32_000),
