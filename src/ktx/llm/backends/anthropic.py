@@ -48,7 +48,7 @@ def reach_anthropic(*, api_key: str, base_url: str, ignored_headers: tuple[str, 
         base_url=base_url,
         max_retries=0,
         timeout=_TIMEOUT,
-        default_headers=_without(ignored_headers),
+        default_headers=_own_headers(ignored_headers, {"Authorization": f"Bearer {api_key}"}),
         open_telemetry=False,
     )
     hint = "Check `llm.provider.anthropic.api_key`, or the variable `ANTHROPIC_API_KEY`."
@@ -59,17 +59,15 @@ def reach_gateway(
     *, api_key: str, base_url: str, version: str, auth: str, ignored_headers: tuple[str, ...] = ()
 ) -> Reach:
     """Reach an Anthropic-compatible gateway. Gateways differ in which header they read, so `auth` is `both`, `bearer` or `x-api-key`."""
-    headers: dict[str, object] = {**_without(ignored_headers), "anthropic-version": version}
-    if auth != "bearer":
-        headers["x-api-key"] = api_key
-    if auth == "x-api-key":
-        headers["Authorization"] = anthropic.Omit()
+    own: dict[str, object] = {"anthropic-version": version}
+    own["x-api-key"] = anthropic.Omit() if auth == "bearer" else api_key
+    own["Authorization"] = anthropic.Omit() if auth == "x-api-key" else f"Bearer {api_key}"
     client = AsyncAnthropic(
         auth_token=api_key,
         base_url=base_url,
         max_retries=0,
         timeout=_TIMEOUT,
-        default_headers=cast("Mapping[str, str]", headers),
+        default_headers=_own_headers(ignored_headers, own),
         open_telemetry=False,
     )
     return Reach(name="gateway", client=client, login_hint="Check `llm.provider.gateway.api_key`.")
@@ -131,7 +129,7 @@ class VertexReach:
             base_url=self.base_url or _vertex_address(self.location),
             max_retries=0,
             timeout=_TIMEOUT,
-            default_headers=_without(self.ignored_headers),
+            default_headers=_own_headers(self.ignored_headers, {}),
             open_telemetry=False,
         )
         hint = "Run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
@@ -183,9 +181,20 @@ def _vertex_address(location: str) -> str:
             return f"https://{location}-aiplatform.googleapis.com/v1"
 
 
-def _without(names: tuple[str, ...]) -> Mapping[str, str]:
-    """The SDK adds headers from its own environment variable to any client; naming them here leaves them out."""
-    return cast("Mapping[str, str]", {name: anthropic.Omit() for name in names})
+def _own_headers(ignored: tuple[str, ...], own: Mapping[str, object]) -> Mapping[str, str]:
+    """Give the headers of a client and no others.
+
+    The SDK adds headers from an environment variable of its own to any client; naming them here, in the same spelling, gives
+    them our value, or leaves them out where we have none.
+    """
+    by_name = {name.casefold(): value for name, value in own.items()}
+    dropped = {name: by_name.get(name.casefold(), anthropic.Omit()) for name in ignored}
+    kept = {
+        name: value
+        for name, value in own.items()
+        if name.casefold() not in {key.casefold() for key in dropped}
+    }
+    return cast("Mapping[str, str]", {**kept, **dropped})
 
 
 class MessagesBackend:
