@@ -4,9 +4,11 @@ Run `PYTHONPATH=src:tests python benchmarks/llm.py`. It prints, in one run:
 1. tokens billed by a 40-step loop with 8 tools, relative to no caching and to caching the first message only;
 2. the share of repeat-prefix tokens that were read from the cache with 8 loops at once, and the writes per prefix;
 3. the wall time of 200 extractions at concurrency 8, relative to the provider's own latency;
-4. our own time per step of a loop, with a provider that answers at once.
+4. our own time per step of a loop, with a provider that answers at once;
+5. the same for every backend, and what each call of it costs before the first step.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ import anyio
 from ktx.llm.runtime import Prompt
 from ktx.llm.schema import Answer, ToolInput
 from ktx.llm.tools import Tool
-from llmrig.rigs import Rig, plain_rig
+from llmrig.rigs import RIGS, Rig, plain_rig
 from modelserver import replies
 
 STEPS, TOOLS, AT_ONCE, EXTRACTIONS, LATENCY_S = 40, 8, 8, 200, 1.0
@@ -189,8 +191,47 @@ async def per_step() -> None:
     )
 
 
+async def _loop_s(rig: Rig, steps: int) -> float:
+    """Give the wall time of a loop of so many steps, its runtime already open and used once."""
+    rig.server.script(
+        lambda request: (
+            replies.text("Done.")
+            if request.assistant_turns >= steps - 1
+            else replies.call("look_0", table=f"t{request.assistant_turns}")
+        )
+    )
+    async with rig.runtime() as runtime:
+        times: list[float] = []
+        for _ in range(2):
+            started = time.perf_counter()
+            outcome = await runtime.loop(
+                "default", Prompt(text="Work."), tools=tools()[:1], step_budget=steps
+            )
+            times.append(time.perf_counter() - started)
+            assert outcome.steps == steps
+    return min(times)
+
+
+async def every_backend() -> None:
+    before = dict(os.environ)
+    for name, open_rig in RIGS.items():
+        try:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                open_rig(Path(folder), os.environ.__setitem__) as rig,
+            ):
+                short, long = await _loop_s(rig, 2), await _loop_s(rig, STEPS)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        step = (long - short) / (STEPS - 2)
+        print(
+            f"5. {name}: {step * 1000:.1f} ms per step, {max(0.0, short - 2 * step) * 1000:.0f} ms around them per call"
+        )
+
+
 def main() -> None:
-    for part in (billed_loop, share_read, extractions, per_step):
+    for part in (billed_loop, share_read, extractions, per_step, every_backend):
         anyio.run(part)
 
 
