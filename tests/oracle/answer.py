@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from oracle.world import (
     Ask,
     Condition,
+    Getter,
     Having,
     Join,
     Leaf,
     Logic,
     Question,
     Ref,
-    Row,
-    Src,
     Truth,
     Value,
     World,
@@ -207,7 +206,9 @@ class _Oracle:
     def answer(self) -> Answer:
         leaves: dict[_Key, dict[Group, Value]] = {}
         asks = [*self.question.measures, *(having.ask for having in self.question.havings)]
-        self.ensure_one_meaning(list(dict.fromkeys(key.home for ask in asks for key in self.leaves_of(ask))))
+        homes = list(dict.fromkeys(key.home for ask in asks for key in self.leaves_of(ask)))
+        self.ensure_one_meaning(homes)
+        self.ensure_visible(homes)
         for ask in asks:
             for leaf in self.leaves_of(ask):
                 if leaf not in leaves:
@@ -236,6 +237,20 @@ class _Oracle:
                 raise NoAnswerError(f"{name} means several sources")
             if any(step.target in homes for _, way in ways for step in way[1:] if not step.is_to_one):
                 self.note("a filter crosses a sibling")
+
+    def ensure_visible(self, homes: list[str]) -> None:
+        """A hidden column may not be asked for, in any part of a question."""
+        asked = [(dim.ref, dim.via) for dim in self.question.dimensions]
+        asked += [(ref, ()) for one in self.question.filters for ref in one.refs()]
+        for ask in [*self.question.measures, *(having.ask for having in self.question.havings)]:
+            if ask.leaf is not None and ask.leaf.value is not None:
+                asked += [(ref, ()) for ref in ask.leaf.value.refs()]
+        for ref, via in asked:
+            for home in homes:
+                way = self.map.choose(home, str(ref.source), via, self.notes, can_cross=True)
+                source = self.world.sources[way[-1].target if way else home]
+                if source.has(ref.column) and source.column(ref.column).visibility == "hidden":
+                    raise NoAnswerError(f"{ref.sql()} is hidden")
 
     # -- measures ---------------------------------------------------------------------------------------------------
 
@@ -290,7 +305,6 @@ class _Oracle:
     def grouped(self, key: _Key) -> dict[Group, Value]:
         """Give the leaf's value per group that has at least one row of the home."""
         home = key.home
-        source = self.world.sources[home]
         dims = [self.way(home, str(dim.ref.source), dim.via) for dim in self.question.dimensions]
         if any(_fans(way) for way in dims) and key.leaf.aggregate not in {"min", "max", "count_distinct"}:
             self.note("a dimension over a fan-out")
@@ -298,16 +312,15 @@ class _Oracle:
             self.ensure_column(way[-1].target if way else home, dim.ref)
         search = _Search(self, home, dims, self.filters())
         inputs: dict[Group, list[Value]] = {}
-        for at, row in enumerate(self.map.rows[home]):
+        for at in range(len(self.map.rows[home])):
             groups = search.groups(at)
             counts = all(
-                self._own(self.world.sources[owner], condition, row) is True
-                for owner, condition in self._leaf_conditions(key)
+                condition.truth(self._reader(home, at)) is True for _, condition in self._leaf_conditions(key)
             )
             for group in groups:
                 bucket = inputs.setdefault(group, [])
                 if counts:
-                    bucket.append(self._input(key.leaf, source, row))
+                    bucket.append(self._input(key.leaf, home, at))
         return {group: _aggregate(key.leaf, found) for group, found in inputs.items()}
 
     def _leaf_conditions(self, key: _Key) -> Iterator[tuple[str, Condition]]:
@@ -317,13 +330,26 @@ class _Oracle:
             yield key.home, self.world.sources[key.home].segments[name]
         yield from key.outer
 
-    def _own(self, source: Src, condition: Condition, row: Row) -> Truth:
-        return condition.truth(lambda _source, name: source.cell(row, name))
+    def _input(self, leaf: Leaf, home: str, at: int) -> Value:
+        return 1 if leaf.value is None else leaf.value.value(self._reader(home, at))
 
-    def _input(self, leaf: Leaf, source: Src, row: Row) -> Value:
-        if leaf.value is None:
-            return 1
-        return leaf.value.value(lambda _source, name: source.cell(row, name))
+    def _reader(self, home: str, at: int) -> Getter:
+        """Give what a measure's own expressions see from a row: its columns, and those that it reaches to-one."""
+
+        def read(name: str | None, column: str) -> Value:
+            here, row = home, at
+            for step in self.way(home, name) if name is not None else ():
+                if not step.is_to_one:
+                    raise UnjudgedError("a measure reaches over a fan-out")
+                hits = self.map.matches[step.join, step.is_forward][row]
+                if not hits:
+                    return None
+                here, row = step.target, hits[0]
+            source = self.world.sources[here]
+            self.ensure_column(here, Ref(name, column))
+            return source.cell(self.map.rows[here][row], column)
+
+        return read
 
     def filters(self) -> list[Condition]:
         segments: list[Condition] = []

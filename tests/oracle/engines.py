@@ -50,8 +50,20 @@ class DuckDb:
     def run(self, sql: str) -> Rows:
         try:
             return self.connection.execute(sql).fetchall()
+        except duckdb.ConversionError:
+            return self._run_plainly(sql)
         except duckdb.Error as error:
             raise RefusedError(str(error)) from error
+
+    def _run_plainly(self, sql: str) -> Rows:
+        """Run once more without the optimizer, which at times narrows a sum to a type that cannot hold it."""
+        self.connection.execute("PRAGMA disable_optimizer")
+        try:
+            return self.connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            raise RefusedError(str(error)) from error
+        finally:
+            self.connection.execute("PRAGMA enable_optimizer")
 
 
 class Sqlite:

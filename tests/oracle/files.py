@@ -46,6 +46,9 @@ def layer_files(world: World) -> dict[str, str]:
             computed = [_column(col) for col in source.columns if col.expr is not None]
             if computed:
                 overlay["columns"] = computed
+            hidden = [col.name for col in source.columns if col.expr is None and col.visibility != "public"]
+            if hidden:
+                overlay["column_overrides"] = [{"name": name, "visibility": "hidden"} for name in hidden]
             files[f"{source.name}.yaml"] = json.dumps(overlay, indent=1)
             continue
         body: dict[str, object] = {"name": source.name}

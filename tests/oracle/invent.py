@@ -296,7 +296,42 @@ class _Maker:
             self._form(source)
             self._computed(source)
             self._segments(source)
+            self._hide(source)
+        for source in self.world.sources.values():
             self._measures(source)
+        for source in self.world.sources.values():
+            self._across(source)
+
+    def _hide(self, source: Src) -> None:
+        """Hide a column from questions; the layer's own expressions may still use it."""
+        if self.rng.random() < 0.08:
+            self.rng.choice(source.columns).visibility = "hidden"
+
+    def _across(self, source: Src) -> None:
+        """Add measures that reach over joins, and one that puts two sources into one formula."""
+        rng = self.rng
+        ways = [
+            join
+            for join in self.world.joins
+            if join.source == source.name and join.relationship == "many_to_one"
+        ]
+        if ways and rng.random() < 0.35:
+            join = rng.choice(ways)
+            target = self.world.sources[join.to]
+            numbers = [col.name for col in target.columns if col.kind in {"int", "float"}]
+            own = [col.name for col in source.columns if col.kind in {"int", "float"}]
+            if numbers and own:
+                value = Math(
+                    rng.choice(["*", "+"]), Ref(None, rng.choice(own)), Ref(join.name, rng.choice(numbers))
+                )
+                source.measures["reach"] = Leaf(rng.choice(["sum", "max"]), value)
+            source.measures["picked_n"] = Leaf(
+                "count_rows", filter=condition_on(rng, target, qualifier=join.name, depth=1)
+            )
+        others = [one for one in self.world.sources.values() if one.name != source.name]
+        if others and rng.random() < 0.2:
+            other = rng.choice(others)
+            source.measures["both"] = Derived(rng.choice(["/", "-"]), f"{source.name}.n", f"{other.name}.n")
 
     def _form(self, source: Src) -> None:
         rng = self.rng

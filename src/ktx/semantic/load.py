@@ -3,6 +3,7 @@
 Loading never fails because of a file: what cannot be used is named in the layer's findings, and everything else loads.
 """
 
+import gc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,7 +25,14 @@ from ktx.semantic.source import Column, Join, Layer, Measure, NonAdditive, Segme
 def load_layer(semantic_dir: Path, connection_id: str) -> Layer:
     """Load all sources of a connection from `semantic_dir/<connection_id>/`; no folder gives an empty layer."""
     folder = semantic_dir / connection_id
-    return layer_of(connection_id, [read_layer_file(path, folder=folder) for path in layer_paths(folder)])
+    # Everything made here is kept, so each pass of the collector would look at all of it and free nothing.
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return layer_of(connection_id, [read_layer_file(path, folder=folder) for path in layer_paths(folder)])
+    finally:
+        if was_collecting:
+            gc.enable()
 
 
 def layer_of(connection_id: str, files: Iterable[LayerFile]) -> Layer:
