@@ -243,8 +243,9 @@ class _Oracle:
         asked = [(dim.ref, dim.via) for dim in self.question.dimensions]
         asked += [(ref, ()) for one in self.question.filters for ref in one.refs()]
         for ask in [*self.question.measures, *(having.ask for having in self.question.havings)]:
-            if ask.leaf is not None and ask.leaf.value is not None:
-                asked += [(ref, ()) for ref in ask.leaf.value.refs()]
+            for ref in ask.leaf.value.refs() if ask.leaf is not None and ask.leaf.value is not None else ():
+                if self.world.sources[str(ref.source)].column(ref.column).visibility == "hidden":
+                    raise NoAnswerError(f"{ref.sql()} is hidden")
         for ref, via in asked:
             for home in homes:
                 way = self.map.choose(home, str(ref.source), via, self.notes, can_cross=True)
@@ -463,7 +464,8 @@ class _Search:
         found: set[Way] = set()
         for ref in condition.refs():
             way = self._way(ref)
-            if _fans(way) and way[: _last_fan(way)] not in self.grouped_fans:
+            fan = way[: _last_fan(way)]
+            if fan and all(grouped[: len(fan)] != fan for grouped in self.grouped_fans):
                 found.add(way[: next(at for at, step in enumerate(way) if not step.is_to_one) + 1])
         return found
 

@@ -50,7 +50,7 @@ class DuckDb:
     def run(self, sql: str) -> Rows:
         try:
             return self.connection.execute(sql).fetchall()
-        except duckdb.ConversionError:
+        except duckdb.ConversionException:
             return self._run_plainly(sql)
         except duckdb.Error as error:
             raise RefusedError(str(error)) from error

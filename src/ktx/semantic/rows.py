@@ -97,7 +97,7 @@ class Rows:
         if self.parent is not None and path[: len(self.base)] == self.base:
             return True
         fan = path[: last_fan(path)]
-        covered = not fan or fan in self._fans
+        covered = not fan or any(joined[: len(fan)] == fan for joined in self._fans)
         return covered or (self.parent is not None and self.parent.is_covered(path))
 
     # ---- trees
