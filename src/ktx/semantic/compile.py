@@ -144,25 +144,23 @@ def _compile(resolver: Resolver, query: Query) -> Compiled:
 
 
 def _finished(facts: Facts, tree: exp.Query, plan: Plan, limit: int | None) -> Compiled:
-    shown = tree
-    if limit is not None:
-        shown = tree.limit(limit, copy=True)
-        tree = tree.limit(limit + 1 if limit else 0, copy=False)
     if facts.settings:
         settings = [
             exp.EQ(this=exp.column(name), expression=exp.Literal.number(value))
             for name, value in facts.settings
         ]
-        for one in (shown, tree):
-            one.set("settings", [setting.copy() for setting in settings])
+        tree.set("settings", settings)
+    _set_limit(tree, limit)
+    sql = tree.sql(dialect=facts.name, pretty=True)
+    _set_limit(tree, limit + 1 if limit else limit)
     return Compiled(
-        sql=shown.sql(dialect=facts.name, pretty=True),
-        tree=tree,
-        columns=plan.columns,
-        plan=plan,
-        warnings=plan.warnings,
-        row_limit=limit,
+        sql=sql, tree=tree, columns=plan.columns, plan=plan, warnings=plan.warnings, row_limit=limit
     )
+
+
+def _set_limit(tree: exp.Query, limit: int | None) -> None:
+    if limit is not None:
+        tree.set("limit", exp.Limit(expression=exp.Literal.number(limit)))
 
 
 # ---- what is asked

@@ -175,9 +175,9 @@ def _normal(tree: exp.Expr, facts: Facts) -> exp.Expr:
 
 def _normal_node(node: exp.Expr, facts: Facts) -> exp.Expr:
     if isinstance(node, exp.SafeDivide):
-        return exp.Paren(this=_division(node.this, node.expression, facts))
+        return exp.Paren(this=true_division(node.this, node.expression, facts))
     if isinstance(node, exp.Div):
-        return _division(node.left, node.right, facts)
+        return true_division(node.left, node.right, facts)
     if isinstance(node, exp.IntDiv | exp.Mod) and not _is_non_zero(node.expression):
         node.set("expression", _or_null(node.expression.copy()))
         return node
@@ -222,7 +222,8 @@ def _fraction(tree: exp.Expr) -> exp.Literal:
     )
 
 
-def _division(left: exp.Expr, right: exp.Expr, facts: Facts) -> exp.Expr:
+def true_division(left: exp.Expr, right: exp.Expr, facts: Facts) -> exp.Expr:
+    """Divide without cutting fractions; a zero divisor gives NULL."""
     dialect = sqlglot.Dialect.get_or_raise(facts.name)
     bottom = right.copy() if _is_non_zero(right) else _or_null(right.copy())
     return exp.Div(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from ktx.errors import QueryError
-from ktx.semantic.dialects import Facts, as_double, fill, truncated
+from ktx.semantic.dialects import Facts, fill, truncated
+from ktx.semantic.expressions import true_division
 from ktx.semantic.fanout import Branch, Dimension
 from ktx.semantic.query import MeasureAsk, Query
 from ktx.semantic.resolve import LEAF, Leaf
@@ -157,12 +158,7 @@ def shaped_value(shape: Shape, name: str, facts: Facts) -> exp.Expr:
     partition: list[exp.Expr] = [exp.column(one, quoted=True) for one in shape.beside]
     if shape.time is None:
         total = _over(exp.Sum(this=value.copy()), partition)
-        share = exp.Div(
-            this=as_double(value, facts),
-            expression=exp.Nullif(this=total, expression=_number(0)),
-            typed=True,
-            safe=True,
-        )
+        share = true_division(value, total, facts)
         return exp.Mul(this=_number(100), expression=exp.Paren(this=share))
     time = exp.column(shape.time.name, quoted=True)
     # Rows without a time stand apart: engines sort NULL first or last, and a running total must not meet them.
