@@ -32,8 +32,13 @@ _CODEX_MODEL: Final = "gpt-5.5"
 CLAUDE_ALIASES: Final = frozenset({"default", "sonnet", "haiku", "opus", "fable", "best", "opusplan"})
 _CLAUDE_ID: Final = re.compile(r"claude-[a-z0-9][a-z0-9.@-]*(?:\[1m\])?")
 
-# Anthropic, "Prompt caching", table of minimum lengths. A model that is not listed has no known minimum.
+# Anthropic, "Prompt caching", table of minimum lengths; the 5.5 generation counted like its predecessors of the same class.
+# A model that is not listed has no known minimum.
 _CACHE_MINIMUM: Final[Mapping[str, int]] = {
+    "claude-opus-5-5": 512,
+    "claude-fable-5-2": 512,
+    "claude-sonnet-5-5": 1024,
+    "claude-haiku-5-5": 4096,
     "claude-opus-5": 512,
     "claude-fable-5": 512,
     "claude-mythos-5": 512,

@@ -10,7 +10,7 @@ from ktx.errors import ModelError
 from ktx.llm.backend import Capabilities, LoopStop, Outcome, Probe, Reply, Request, Step, Timings, Watch
 from ktx.llm.backends.codex.door import SERVER_NAME, Door, open_door
 from ktx.llm.backends.codex.groups import task_group
-from ktx.llm.backends.codex.home import private_home
+from ktx.llm.backends.codex.home import describe_login, ensure_login, private_home
 from ktx.llm.backends.codex.rpc import AppServer, Json, app_server, as_object
 from ktx.llm.backends.codex.turn import Turn
 from ktx.llm.messages import Message, Text, text_of, user
@@ -133,6 +133,14 @@ class CodexBackend:
             Request(model=model, messages=(user("Reply with the word ok."),), effort="low")
         )
         return Probe(model=model, detail=f"`{model}` answers through Codex", usage=reply.usage)
+
+    async def check_login(self) -> str:
+        """Say who is logged in, from the login itself; neither a model nor the program is asked.
+
+        Raises:
+            ModelError: nobody is.
+        """
+        return f"logged in: {describe_login(ensure_login(self._environment))}"
 
     async def aclose(self) -> None:
         """Nothing is kept between calls."""
