@@ -20,6 +20,10 @@ _LOCKS: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
 }
 """Settings under which a statement reaches this one file only: no other file, no network, no Python variable."""
+_REPAIRS: dict[str, str | bool | int | float | list[str]] = {
+    "disabled_optimizers": "compressed_materialization"
+}
+"""DuckDB 2.0 packs a sum into too small a type while sorting, and fails, when it mistakes how many rows a group has."""
 
 _CATALOG = CatalogQueries(
     tables="""
@@ -77,7 +81,7 @@ class DuckdbSession:
         self._is_cancelled = False
         self._lock = threading.Lock()
         try:
-            self._connection = duckdb.connect(str(path), read_only=True, config=dict(_LOCKS))
+            self._connection = duckdb.connect(str(path), read_only=True, config={**_LOCKS, **_REPAIRS})
         except duckdb.IOException as error:
             if "lock" in str(error).lower():
                 raise WarehouseError(

@@ -1,0 +1,28 @@
+"""What holds for DuckDB alone."""
+
+from pathlib import Path
+
+import duckdb
+
+from ktx.config.connections import DuckdbConnection
+from ktx.warehouse.connect import open_warehouse
+
+SORTED_SUM = """
+WITH stores AS (SELECT * FROM t_stores WHERE NOT k2 IN ('a'))
+SELECT stores.regions_id, SUM((orders.amount * 4) - orders.amount) AS total
+FROM t_orders AS orders LEFT JOIN stores ON orders.k1 = stores.k1 AND orders.k2 = stores.k2
+GROUP BY stores.regions_id ORDER BY stores.regions_id
+"""
+
+
+def test_a_sorted_sum_over_an_empty_join_is_not_packed_into_too_small_a_type(tmp_path: Path) -> None:
+    file = tmp_path / "a.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE t_stores (k1 BIGINT, k2 VARCHAR, regions_id BIGINT)")
+        connection.execute("INSERT INTO t_stores VALUES (1, 'a', 1)")
+        connection.execute("CREATE TABLE t_orders (amount BIGINT, k1 BIGINT, k2 VARCHAR)")
+        connection.execute(
+            "INSERT INTO t_orders VALUES (12, 1, 'a'), (8, 1, 'a'), (6, NULL, NULL), (12, 1, 'a'), (9, 1, 'a'), (0, 1, 'a')"
+        )
+    with open_warehouse("wh", DuckdbConnection(driver="duckdb", path=str(file)), tmp_path) as warehouse:
+        assert [tuple(row) for row in warehouse.query(SORTED_SUM, max_rows=100_000).rows] == [(None, 141)]
