@@ -8,6 +8,7 @@ import pytest
 
 from ktx.errors import ConfigError, QueryError, WarehouseError
 from ktx.warehouse.connect import open_warehouse
+from servers.ports import free_port
 from servers.shop import connection_of
 
 
@@ -58,13 +59,21 @@ def test_address_that_names_no_file_is_a_configuration_error(
         ({"driver": "duckdb", "path": "x"}, "duckdb", "duckdb"),
         ({"driver": "postgres", "host": "x"}, "psycopg", "postgres"),
         ({"driver": "mysql", "host": "x"}, "pymysql", "mysql"),
+        ({"driver": "redshift", "host": "x"}, "psycopg", "redshift"),
+        ({"driver": "clickhouse", "host": "x"}, "clickhouse_connect", "clickhouse"),
+        ({"driver": "snowflake", "account": "a", "username": "u"}, "snowflake.connector", "snowflake"),
+        ({"driver": "bigquery"}, "google.cloud", "bigquery"),
+        ({"driver": "sqlserver", "host": "x"}, "pymssql", "sqlserver"),
+        ({"driver": "trino", "host": "x"}, "trino", "trino"),
+        ({"driver": "databricks", "host": "x", "http_path": "p"}, "databricks", "databricks"),
     ],
 )
 def test_missing_package_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], module: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, f"ktx.warehouse.drivers.{settings['driver']}", raising=False)
+    for own in (f"ktx.warehouse.drivers.{settings['driver']}", "ktx.warehouse.libpq"):
+        monkeypatch.delitem(sys.modules, own, raising=False)
     with pytest.raises(ConfigError, match="needs a package that is not installed") as caught:
         open_warehouse("d", connection_of(settings), tmp_path)
     assert caught.value.hint == f'pip install "ktx-context[{extra}]"'
@@ -96,21 +105,72 @@ def test_two_warehouses_read_one_duckdb_file_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "named"),
     [
-        {"driver": "sqlserver", "host": "x"},
-        {"driver": "snowflake", "account": "a", "username": "u"},
-        {"driver": "bigquery", "project": "p"},
-        {"driver": "clickhouse", "host": "x", "database": "d"},
-        {"driver": "redshift", "host": "x"},
-        {"driver": "databricks", "host": "x", "http_path": "/p"},
-        {"driver": "trino", "host": "x"},
+        ({"driver": "snowflake", "account": "a", "username": "u", "password": "p"}, "database"),
+        ({"driver": "snowflake", "account": "a", "username": "u", "database": "d"}, "password"),
+        (
+            {"driver": "snowflake", "account": "a", "username": "u", "database": "d", "authMethod": "rsa"},
+            "private key",
+        ),
+        (
+            {
+                "driver": "snowflake",
+                "account": "a",
+                "username": "u",
+                "database": "d",
+                "authMethod": "rsa",
+                "privateKey": "no key",
+            },
+            "privateKey",
+        ),
+        ({"driver": "sqlserver", "host": "x", "database": "d"}, "cannot verify"),
+        ({"driver": "sqlserver", "trustServerCertificate": True}, "names no server"),
+        ({"driver": "clickhouse", "database": "d"}, "names no server"),
+        ({"driver": "trino", "user": "u"}, "names no server"),
+        ({"driver": "redshift", "database": "d"}, "names no server"),
+        ({"driver": "databricks", "host": "x", "http_path": "/p"}, "credentials"),
+        ({"driver": "databricks", "host": "x", "http_path": "/p", "client_id": "i"}, "credentials"),
+        ({"driver": "bigquery", "project": "p", "credentials_json": "no json"}, "credentials_json"),
     ],
 )
-def test_database_without_a_driver_of_its_own_says_how_to_reach_it(
+def test_incomplete_settings_name_what_is_missing(
+    tmp_path: Path, settings: dict[str, object], named: str
+) -> None:
+    with (
+        pytest.raises(ConfigError, match=named) as caught,
+        open_warehouse("w", connection_of(settings), tmp_path) as warehouse,
+    ):
+        warehouse.test()
+    assert "connections.w" in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"driver": "redshift", "host": "127.0.0.1", "user": "u", "password": "secret-3141", "database": "d"},
+        {"driver": "clickhouse", "url": "http://u:secret-3141@127.0.0.1/d"},
+        {
+            "driver": "sqlserver",
+            "host": "127.0.0.1",
+            "user": "u",
+            "password": "secret-3141",
+            "trustServerCertificate": True,
+        },
+        {"driver": "trino", "url": "trino://u:secret-3141@127.0.0.1/hive/web"},
+    ],
+)
+def test_server_that_does_not_answer_is_an_error_without_the_password(
     tmp_path: Path, settings: dict[str, object]
 ) -> None:
-    with pytest.raises(ConfigError, match=f"`{settings['driver']}` only through SQLAlchemy") as caught:
-        open_warehouse("w", connection_of(settings), tmp_path)
-    assert "driver: sqlalchemy" in str(caught.value.hint)
-    assert "pip install" in str(caught.value.hint)
+    settings = {**settings, "port": free_port()} if "url" not in settings else settings
+    if "url" in settings:
+        settings["url"] = str(settings["url"]).replace("127.0.0.1", f"127.0.0.1:{free_port()}")
+    with (
+        open_warehouse("w", connection_of(settings), tmp_path) as warehouse,
+        pytest.raises(WarehouseError) as caught,
+    ):
+        warehouse.test()
+    assert "`w` cannot be reached" in caught.value.message
+    assert "secret-3141" not in f"{caught.value.message} {caught.value.hint}"

@@ -78,45 +78,70 @@ def _driver(connection_id: str, connection: WarehouseConnection, project_dir: Pa
                 from ktx.warehouse.drivers.sqlalchemy import sqlalchemy_driver
             url = SecretRef.parse(connection.url).reveal(project_dir)
             return sqlalchemy_driver(connection_id, url=url, dialect=connection.dialect)
-        case (
-            SqlserverConnection()
-            | SnowflakeConnection()
-            | BigqueryConnection()
-            | ClickhouseConnection()
-            | RedshiftConnection()
-            | DatabricksConnection()
-            | TrinoConnection()
-        ):
-            raise _only_through_sqlalchemy(connection_id, connection.driver)
+        case RedshiftConnection():
+            with _extra("redshift", driver="redshift", vendors=("psycopg", "psycopg_binary")):
+                from ktx.warehouse.drivers.redshift import redshift_driver
+            return redshift_driver(
+                connection_id,
+                url=_secret(connection.url, project_dir),
+                settings=_libpq_settings(connection, project_dir),
+            )
+        case ClickhouseConnection():
+            with _extra("clickhouse", driver="clickhouse", vendors=("clickhouse_connect",)):
+                from ktx.warehouse.drivers.clickhouse import clickhouse_driver
+            return clickhouse_driver(
+                connection_id, _clickhouse_settings(connection_id, connection, project_dir)
+            )
+        case SnowflakeConnection():
+            with _extra("snowflake", driver="snowflake", vendors=("snowflake",)):
+                from ktx.warehouse.drivers.snowflake import snowflake_driver
+            return snowflake_driver(
+                connection_id, _snowflake_settings(connection_id, connection, project_dir)
+            )
+        case BigqueryConnection():
+            with _extra("bigquery", driver="bigquery", vendors=("google",)):
+                from ktx.warehouse.drivers.bigquery import BigquerySettings, bigquery_driver
+            settings = BigquerySettings(
+                project=connection.project,
+                credentials=_secret(connection.credentials_json, project_dir),
+                location=connection.location,
+                max_bytes_billed=connection.max_bytes_billed,
+                job_timeout_ms=connection.job_timeout_ms,
+            )
+            return bigquery_driver(connection_id, settings)
+        case SqlserverConnection():
+            with _extra("sqlserver", driver="sqlserver", vendors=("pymssql",)):
+                from ktx.warehouse.drivers.sqlserver import sqlserver_driver
+            return sqlserver_driver(
+                connection_id, _sqlserver_settings(connection_id, connection, project_dir)
+            )
+        case TrinoConnection():
+            with _extra("trino", driver="trino", vendors=("trino", "requests")):
+                from ktx.warehouse.drivers.trino import trino_driver
+            address = _server_address(connection_id, connection, project_dir)
+            return trino_driver(
+                connection_id,
+                _trino_settings(connection_id, connection, address),
+                password=address.password,
+                catalogs=connection.catalogs or tuple(filter(None, [_path_part(address.database, 0)])),
+            )
+        case DatabricksConnection():
+            with _extra("databricks", driver="databricks", vendors=("databricks", "requests")):
+                from ktx.warehouse.drivers.databricks import ServicePrincipal, databricks_driver
+            host = connection.host.removeprefix("https://").rstrip("/")
+            token = _secret(connection.token, project_dir)
+            headers = None
+            if token is None:
+                client_id, secret = _databricks_principal(connection_id, connection, project_dir)
+                headers = ServicePrincipal(connection_id, host, client_id=client_id, secret=secret)
+            return databricks_driver(
+                connection_id,
+                _databricks_settings(connection, host, token),
+                catalog=connection.catalog,
+                headers=headers,
+            )
         case _:
             assert_never(connection)
-
-
-_THROUGH_SQLALCHEMY = {
-    "sqlserver": ("pymssql", "mssql+pymssql://user:password@host:1433/database"),
-    "snowflake": (
-        "snowflake-sqlalchemy",
-        "snowflake://user:password@account/database?warehouse=name&role=name",
-    ),
-    "bigquery": ("sqlalchemy-bigquery", "bigquery://project/dataset"),
-    "clickhouse": ("clickhouse-connect", "clickhousedb://user:password@host:8443/database?secure=true"),
-    "redshift": (
-        "sqlalchemy-redshift redshift-connector",
-        "redshift+redshift_connector://user:password@host:5439/database",
-    ),
-    "databricks": ("databricks-sqlalchemy", "databricks://token:password@host?http_path=path&catalog=name"),
-    "trino": ("'trino[sqlalchemy]'", "trino://user:password@host:443/catalog"),
-}
-"""Packages and address forms of the databases that have no driver of their own here yet."""
-
-
-def _only_through_sqlalchemy(connection_id: str, driver: str) -> ConfigError:
-    package, address = _THROUGH_SQLALCHEMY[driver]
-    return ConfigError(
-        f"`connections.{connection_id}`: this ktx reaches `{driver}` only through SQLAlchemy.",
-        hint=f"Set `driver: sqlalchemy` and `url: {address}` (best as `env:NAME`), and run "
-        f'pip install "ktx-context[sqlalchemy]" {package}',
-    )
 
 
 @contextmanager
@@ -155,6 +180,12 @@ def _file(connection_id: str, connection: SqliteConnection | DuckdbConnection, p
 
 def _schemas(connection_id: str, connection: WarehouseConnection, project_dir: Path) -> tuple[str, ...]:
     """Give the schemas in scope: where a schema is a database, the one that the connection names is the default."""
+    if isinstance(connection, BigqueryConnection) and connection.project:
+        own = f"{connection.project}."
+        return tuple(name.removeprefix(own) for name in connection.schemas)
+    if isinstance(connection, TrinoConnection) and not connection.schemas:
+        schema = _path_part(_server_address(connection_id, connection, project_dir).database, 1)
+        return (schema,) if schema else ()
     if connection.schemas or not isinstance(connection, MysqlConnection | ClickhouseConnection):
         return connection.schemas
     database = _server_address(connection_id, connection, project_dir).database
@@ -234,14 +265,130 @@ def _split_address(connection_id: str, driver: str, url: str) -> _ServerAddress:
     )
 
 
-def _mysql_settings(connection_id: str, connection: MysqlConnection, project_dir: Path) -> dict[str, object]:
-    address = _server_address(connection_id, connection, project_dir)
+def _host(connection_id: str, address: _ServerAddress) -> str:
     if address.host is None:
         raise ConfigError(
             f"`connections.{connection_id}` names no server.", hint="Set `url`, or `host` and `database`."
         )
+    return address.host
+
+
+def _path_part(path: str | None, index: int) -> str | None:
+    """Give one step of `catalog/schema`, as the path of an address has it."""
+    parts = [part for part in (path or "").split("/") if part]
+    return parts[index] if index < len(parts) else None
+
+
+def _clickhouse_settings(
+    connection_id: str, connection: ClickhouseConnection, project_dir: Path
+) -> dict[str, object]:
+    address = _server_address(connection_id, connection, project_dir)
+    host = _host(connection_id, address)
+    scheme = (_secret(connection.url, project_dir) or "").partition("://")[0]
+    is_secure = connection.ssl or scheme in {"https", "clickhouses"} or address.port in {443, 8443}
     settings: dict[str, object] = {
-        "host": address.host,
+        "host": host,
+        "port": address.port or (8443 if is_secure else 8123),
+        "secure": is_secure,
+        "username": address.user,
+        "password": address.password or "",
+        "send_receive_timeout": connection.query_timeout_ms // 1000 + 10,
+    }
+    database = address.database or next(iter(connection.schemas), None)
+    return {**settings, "database": database} if database else settings
+
+
+def _snowflake_settings(
+    connection_id: str, connection: SnowflakeConnection, project_dir: Path
+) -> dict[str, object]:
+    settings: dict[str, object] = {
+        "account": connection.account,
+        "user": connection.username,
+        "warehouse": connection.warehouse,
+        "database": connection.database,
+        "role": connection.role,
+    }
+    place = f"`connections.{connection_id}`"
+    if connection.database is None:
+        raise ConfigError(f"{place} names no database.", hint="Set `database`.")
+    if connection.auth_method == "password":
+        password = _secret(connection.password, project_dir)
+        if password is None:
+            raise ConfigError(f"{place} has no password.", hint="Set `password`, best as `env:NAME`.")
+        settings["password"] = password
+    else:
+        key = _secret(connection.private_key, project_dir)
+        if key is None:
+            raise ConfigError(f"{place} has no private key.", hint="Set `privateKey`, best as `file:path`.")
+        settings["authenticator"] = "SNOWFLAKE_JWT"
+        settings["private_key_text"] = key
+        settings["passphrase"] = _secret(connection.passphrase, project_dir)
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _sqlserver_settings(
+    connection_id: str, connection: SqlserverConnection, project_dir: Path
+) -> dict[str, object]:
+    address = _server_address(connection_id, connection, project_dir)
+    host = _host(connection_id, address)
+    if not connection.trust_server_certificate:
+        raise ConfigError(
+            f"`connections.{connection_id}`: the client library of `sqlserver` cannot verify a server's certificate.",
+            hint="Set `trustServerCertificate: true` to encrypt without verifying, or use `driver: sqlalchemy` "
+            "with `mssql+pyodbc://…`, which verifies.",
+        )
+    return {
+        "server": host,
+        "port": str(address.port or 1433),
+        "user": address.user,
+        "password": address.password or "",
+        "database": address.database or "",
+    }
+
+
+def _trino_settings(
+    connection_id: str, connection: TrinoConnection, address: _ServerAddress
+) -> dict[str, object]:
+    host = _host(connection_id, address)
+    is_secure = connection.ssl or address.password is not None or address.port in {443, 8443}
+    settings: dict[str, object] = {
+        "host": host,
+        "port": address.port or (443 if is_secure else 8080),
+        "http_scheme": "https" if is_secure else "http",
+        "user": address.user or "ktx",
+    }
+    catalog = next(iter(connection.catalogs), None) or _path_part(address.database, 0)
+    schema = next(iter(connection.schemas), None) or _path_part(address.database, 1)
+    chosen = {"catalog": catalog, "schema": schema if catalog else None}
+    return {**settings, **{key: value for key, value in chosen.items() if value}}
+
+
+def _databricks_settings(connection: DatabricksConnection, host: str, token: str | None) -> dict[str, object]:
+    settings: dict[str, object] = {"server_hostname": host, "http_path": connection.http_path}
+    if token is not None:
+        settings["access_token"] = token
+    if connection.catalog is not None:
+        settings["catalog"] = connection.catalog
+    return settings
+
+
+def _databricks_principal(
+    connection_id: str, connection: DatabricksConnection, project_dir: Path
+) -> tuple[str, str]:
+    secret = _secret(connection.client_secret, project_dir)
+    if connection.client_id is None or secret is None:
+        raise ConfigError(
+            f"`connections.{connection_id}` has no credentials.",
+            hint="Set `token`, or `client_id` and `client_secret` of a service principal, best as `env:NAME`.",
+        )
+    return connection.client_id, secret
+
+
+def _mysql_settings(connection_id: str, connection: MysqlConnection, project_dir: Path) -> dict[str, object]:
+    address = _server_address(connection_id, connection, project_dir)
+    host = _host(connection_id, address)
+    settings: dict[str, object] = {
+        "host": host,
         "port": address.port or 3306,
         "user": address.user,
         "password": address.password or "",

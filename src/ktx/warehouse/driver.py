@@ -42,6 +42,8 @@ class CatalogQueries:
 
     Result columns, by name, in any letter case:
 
+    Each may also have catalog_name, where one connection sees several catalogs.
+
     - `tables`: schema_name, table_name, kind (a `TableKind`), comment, row_count
     - `columns`: schema_name, table_name, column_name, ordinal, native_type, is_nullable, comment
     - `keys`: schema_name, table_name, constraint_name, kind (`primary` or `unique`), column_name, ordinal
@@ -76,8 +78,9 @@ class CatalogRecords:
     gaps: tuple[CapabilityGap, ...] = ()
 
 
-CatalogReader = Callable[[Sequence[str]], CatalogRecords]
-"""Reads the catalog where it is no matter of queries; takes the schemas in scope, none meaning all."""
+CatalogReader = Callable[[Sequence[str], Callable[[str], Rows]], CatalogRecords]
+"""Reads a catalog that no fixed set of queries describes; takes the schemas in scope (none meaning all) and what runs a
+statement in a session of the warehouse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,3 +124,8 @@ class Driver:
     sample: Sample = sample_first_rows
     max_select_columns: int = 600
     text_type: str = "TEXT"
+    has_nested_columns: bool = False
+    """Whether a dot in a column's name is a path into a record; no plain name has a dot there."""
+    length_function: str | None = None
+    substring_function: str | None = None
+    """Functions that count characters, where the usual ones count bytes."""

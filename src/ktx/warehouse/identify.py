@@ -37,5 +37,21 @@ def column_expressions(names: Iterable[str], *, table: str | None = None) -> lis
     return [column_expression(name, table=table) for name in names]
 
 
+def with_paths(tree: exp.Query) -> exp.Query:
+    """Turn columns whose name has dots into paths, for databases where a dot leads into a record.
+
+    >>> with_paths(exp.select(column_expression("address.city")).from_("t")).sql("bigquery")
+    'SELECT `address`.`city` FROM t'
+    """
+    for column in list(tree.find_all(exp.Column)):
+        first, *rest = column.name.split(".")
+        if rest:
+            path: exp.Expr = exp.Column(this=_identifier(first), table=column.args.get("table"))
+            for step in rest:
+                path = exp.Dot(this=path, expression=_identifier(step))
+            column.replace(path)
+    return tree
+
+
 def _identifier(name: str) -> exp.Identifier:
     return exp.to_identifier(name, quoted=True)

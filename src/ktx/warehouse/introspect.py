@@ -7,13 +7,13 @@ from fnmatch import fnmatchcase
 from typing import cast, get_args
 
 from ktx.catalog import CapabilityGap, Catalog, Column, ForeignKey, Table, TableKind, TableRef
-from ktx.errors import QueryError, WarehouseError
 from ktx.suggest import did_you_mean
 from ktx.warehouse.driver import Capabilities, CatalogQueries, CatalogReader, CatalogRecords, Record
 from ktx.warehouse.kinds import column_kind
+from ktx.warehouse.records import optional_records, records_of
 from ktx.warehouse.rows import Rows
 
-_Key = tuple[str | None, str]
+_Key = tuple[str | None, str | None, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Scope:
 
     def has(self, ref: TableRef) -> bool:
         """Tell whether a table is in scope."""
-        if self.schemas and ref.schema is not None and ref.schema not in self.schemas:
+        if self.schemas and ref.schema is not None and not _schema_names(ref) & set(self.schemas):
             return False
         return not self.enabled_tables or any(_is_named(ref, pattern) for pattern in self.enabled_tables)
 
@@ -47,7 +47,9 @@ def read_catalog(
     Raises:
         WarehouseError: the tables or the columns cannot be read. Keys that cannot be read are a gap instead.
     """
-    records = _run_queries(source, run=run) if isinstance(source, CatalogQueries) else source(scope.schemas)
+    records = (
+        _run_queries(source, run=run) if isinstance(source, CatalogQueries) else source(scope.schemas, run)
+    )
     refs = [_ref(record) for record in records.tables]
     gaps = (
         *records.gaps,
@@ -62,11 +64,11 @@ def read_catalog(
 def _run_queries(queries: CatalogQueries, *, run: Callable[[str], Rows]) -> CatalogRecords:
     gaps: list[CapabilityGap] = []
     return CatalogRecords(
-        tables=_records(run(queries.tables)),
-        columns=_records(run(queries.columns)),
-        keys=_optional("declared primary and unique keys", queries.keys, run=run, gaps=gaps),
-        foreign_keys=_optional("declared foreign keys", queries.foreign_keys, run=run, gaps=gaps),
-        unreadable=_optional("tables without privileges", queries.unreadable, run=run, gaps=gaps),
+        tables=records_of(run(queries.tables)),
+        columns=records_of(run(queries.columns)),
+        keys=optional_records("declared primary and unique keys", queries.keys, run=run, gaps=gaps),
+        foreign_keys=optional_records("declared foreign keys", queries.foreign_keys, run=run, gaps=gaps),
+        unreadable=optional_records("tables without privileges", queries.unreadable, run=run, gaps=gaps),
         gaps=tuple(gaps),
     )
 
@@ -91,18 +93,6 @@ def _tables(records: CatalogRecords, *, dialect: str, scope: Scope) -> Iterable[
             )
 
 
-def _optional(
-    what: str, query: str | None, *, run: Callable[[str], Rows], gaps: list[CapabilityGap]
-) -> list[Record]:
-    if query is None:
-        return []
-    try:
-        return _records(run(query))
-    except (QueryError, WarehouseError) as error:
-        gaps.append(CapabilityGap(what=what, reason=error.message))
-        return []
-
-
 def _missing(capabilities: Capabilities) -> Iterable[CapabilityGap]:
     declared = (
         ("comments", capabilities.has_comments),
@@ -125,7 +115,7 @@ def _unreadable(records: Sequence[Record], scope: Scope) -> Iterable[CapabilityG
 
 
 def _unmatched(scope: Scope, refs: Sequence[TableRef]) -> Iterable[CapabilityGap]:
-    schemas = {ref.schema for ref in refs if ref.schema is not None}
+    schemas = {name for ref in refs for name in _schema_names(ref)}
     for schema in scope.schemas:
         if schemas and schema not in schemas:
             hint = did_you_mean(schema, schemas)
@@ -136,14 +126,16 @@ def _unmatched(scope: Scope, refs: Sequence[TableRef]) -> Iterable[CapabilityGap
             yield CapabilityGap(what=f"enabled table `{pattern}`", reason=f"no table has this name.{hint}")
 
 
+def _schema_names(ref: TableRef) -> set[str]:
+    """Give what a table's schema may be called in the scope: alone, or after its catalog."""
+    if ref.schema is None:
+        return set()
+    return {ref.schema, f"{ref.catalog}.{ref.schema}"} if ref.catalog else {ref.schema}
+
+
 def _is_named(ref: TableRef, pattern: str) -> bool:
     parts = ref.parts
     return any(fnmatchcase(".".join(parts[start:]), pattern) for start in range(len(parts)))
-
-
-def _records(rows: Rows) -> list[Record]:
-    names = [column.name.lower() for column in rows.columns]
-    return [dict(zip(names, row, strict=True)) for row in rows.rows]
 
 
 def _by_table(records: Iterable[Record]) -> defaultdict[_Key, list[Record]]:
@@ -175,7 +167,7 @@ def _foreign_keys(
         named = tuple(_text(record["target_column"]) for record in group)
         targets = tuple(column for column in named if column is not None)
         if len(targets) < len(group):
-            targets = next(iter(primary.get((schema, table), ())), ())
+            targets = next(iter(primary.get((catalog, schema, table), ())), ())
         if len(targets) == len(group):
             found.append(
                 ForeignKey(
@@ -208,7 +200,7 @@ def _table_kind(record: Record) -> TableKind:
 
 
 def _key(record: Record) -> _Key:
-    return _text(record["schema_name"]), str(record["table_name"])
+    return _text(record.get("catalog_name")), _text(record["schema_name"]), str(record["table_name"])
 
 
 def _ref(record: Record) -> TableRef:

@@ -96,11 +96,11 @@ def _aggregates(column: Column, driver: Driver) -> Iterator[tuple[str, exp.Expr]
         yield "low", exp.Min(this=value.copy())
         yield "high", exp.Max(this=value.copy())
     elif column.kind == "string":
-        length = exp.Length(this=value.copy())
+        length = _length(value, driver)
         yield "shortest", exp.Min(this=length)
         yield "longest", exp.Max(this=length.copy())
-        yield "low", exp.Min(this=_shortened(value))
-        yield "high", exp.Max(this=_shortened(value))
+        yield "low", exp.Min(this=_shortened(value, driver))
+        yield "high", exp.Max(this=_shortened(value, driver))
 
 
 def _comparable(column: Column, driver: Driver) -> exp.Expr:
@@ -111,7 +111,16 @@ def _comparable(column: Column, driver: Driver) -> exp.Expr:
     return exp.cast(plain, driver.text_type)
 
 
-def _shortened(value: exp.Expr) -> exp.Expr:
+def _length(value: exp.Expr, driver: Driver) -> exp.Expr:
+    if driver.length_function:
+        return exp.Anonymous(this=driver.length_function, expressions=[value.copy()])
+    return exp.Length(this=value.copy())
+
+
+def _shortened(value: exp.Expr, driver: Driver) -> exp.Expr:
+    if driver.substring_function:
+        bounds = [exp.Literal.number(1), exp.Literal.number(_MAX_VALUE_LENGTH)]
+        return exp.Anonymous(this=driver.substring_function, expressions=[value.copy(), *bounds])
     return exp.Substring(
         this=value.copy(), start=exp.Literal.number(1), length=exp.Literal.number(_MAX_VALUE_LENGTH)
     )
@@ -179,7 +188,10 @@ def _value_counts(index: int, column: Column, driver: Driver) -> exp.Select:
 def _over_sample(
     tree: exp.Query, table: Table, columns: Sequence[Column], *, sample_rows: int, driver: Driver
 ) -> exp.Query:
-    selected: list[exp.Expr] = [column_expression(column.name) for column in columns]
+    names = [column.name for column in columns]
+    if driver.has_nested_columns:
+        names = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    selected: list[exp.Expr] = [column_expression(name) for name in names]
     sample = driver.sample(
         table_expression(table.ref), selected or [exp.Star()], sample_rows + 1, table.row_count
     )

@@ -12,7 +12,7 @@ from ktx.errors import WarehouseError
 from ktx.warehouse import introspect, keys, profile
 from ktx.warehouse.driver import Capabilities, Driver, Session
 from ktx.warehouse.guard import prepare_query
-from ktx.warehouse.identify import table_expression
+from ktx.warehouse.identify import table_expression, with_paths
 from ktx.warehouse.keys import Inclusion, InclusionCheck
 from ktx.warehouse.rows import Rows
 
@@ -136,7 +136,8 @@ class Warehouse:
         self.close()
 
     def _render(self, tree: exp.Query) -> str:
-        return tree.sql(dialect=self.dialect, comments=False)
+        ready = with_paths(tree.copy()) if self._driver.has_nested_columns else tree
+        return ready.sql(dialect=self.dialect, comments=False)
 
     def _execute(self, sql: str, *, max_rows: int | None, timeout_s: float | None) -> Rows:
         with self._session() as session:

@@ -76,7 +76,7 @@ def sqlalchemy_driver(connection_id: str, *, url: str, dialect: str | None) -> D
         name="sqlalchemy",
         dialect=known,
         open_session=lambda: SqlalchemySession(connection_id, engine),
-        catalog=lambda schemas: _Reader(connection_id, engine).read(schemas),
+        catalog=lambda schemas, _: _Reader(connection_id, engine).read(schemas),
         capabilities=Capabilities(
             has_schemas=engine.dialect.name != "sqlite",
             has_row_estimates=False,
