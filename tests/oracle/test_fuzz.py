@@ -5,9 +5,10 @@ import datetime as dt
 import pytest
 
 from oracle.answer import NoAnswerError, answer
-from oracle.engines import Database, DuckDb, Postgres, Sqlite
+from oracle.engines import Database, DuckDb, MariaDb, Postgres, Sqlite
 from oracle.fuzz import fuzz
 from oracle.world import Ask, Col, Compare, Const, Dim, Join, Leaf, Question, Ref, Src, World
+from servers.mariadb import MariadbServer
 from servers.postgres import PostgresServer
 
 SEED = 20_240_115
@@ -34,6 +35,22 @@ def test_random_questions_are_answered_right_or_refused_on_sqlite() -> None:
 @pytest.mark.slow
 def test_random_questions_are_answered_right_or_refused_on_postgres(postgres_server: PostgresServer) -> None:
     database = Postgres(postgres_server.create_database("fuzz"))
+    try:
+        run(database, 200)
+    finally:
+        database.connection.close()
+
+
+@pytest.mark.slow
+def test_random_questions_are_answered_right_or_refused_on_mariadb(mariadb_server: MariadbServer) -> None:
+    mariadb_server.create_database("fuzz")
+    database = MariaDb(
+        host=mariadb_server.host,
+        port=mariadb_server.port,
+        user=mariadb_server.user,
+        password=mariadb_server.password,
+        database="fuzz",
+    )
     try:
         run(database, 200)
     finally:
