@@ -31,7 +31,8 @@ class ClaudeHost:
 
 def make_host(home: Path, server: ModelServer, *, is_logged_in: bool = True) -> ClaudeHost:
     """Lay out the home folder and the environment."""
-    (home / ".claude").mkdir(parents=True, exist_ok=True)
+    for name in (".claude", "tmp"):
+        (home / name).mkdir(parents=True, exist_ok=True)
     if is_logged_in:
         login = {
             "accessToken": "sk-ant-oat01-test",
@@ -45,7 +46,7 @@ def make_host(home: Path, server: ModelServer, *, is_logged_in: bool = True) -> 
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "TMPDIR": "/tmp",
+        "TMPDIR": str(home / "tmp"),
         "HTTPS_PROXY": server.url,
         "NODE_EXTRA_CA_CERTS": str(certificate),
     }

@@ -221,6 +221,7 @@ def test_the_childs_environment_is_the_allow_list_and_the_switches_of_the_run(ho
         "MAX_STRUCTURED_OUTPUT_RETRIES": "2",
         "PWD": str(host.work_dir),
         "XDG_CACHE_HOME": seen["XDG_CACHE_HOME"],
+        "TMPDIR": seen["XDG_CACHE_HOME"],
     }
     passed = {name: value for name, value in parent.items() if name in PASSED_ON and value}
     added = {"_", "SHLVL", "OLDPWD"}  # by the shell that dumps

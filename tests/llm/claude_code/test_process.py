@@ -60,7 +60,7 @@ from ktx.llm.backends.claude_code.backend import ClaudeCodeBackend
 from ktx.llm.messages import user
 import os
 backend = ClaudeCodeBackend(environment=os.environ, work_dir=Path(sys.argv[1]), program=Path(sys.argv[2]))
-anyio.run(backend.send, Request(model="sonnet", messages=(user("How many?"),)))
+anyio.run(backend.send, Request(model="sonnet", messages=(user("How many?"),), system=("SYSTEM",)))
 """
 
 
@@ -80,6 +80,9 @@ def test_a_program_dies_with_the_parent_that_was_killed_and_asks_nothing_more(se
     assert has_ended(pid)
     assert server.wait_until(lambda s: s.requests[0].is_disconnected)
     assert len(server.requests) == 1
+    assert "SYSTEM" in server.requests[0].system_text
+    left = [path for path in (host.home / "tmp").rglob("*") if path.is_file()]
+    assert not any("SYSTEM" in path.read_text() for path in left)
 
 
 def test_every_program_is_gone_once_its_answer_is_there(server, host, tmp_path):

@@ -6,6 +6,8 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import Final
@@ -256,10 +258,14 @@ class ClaudeCodeBackend:
         self._work_dir.mkdir(parents=True, exist_ok=True)
         silence = Silence(self._silence_limit_s)
         with tempfile.TemporaryDirectory(prefix="ktx-") as private:
+            system_file = _write_system(request.system, Path(private))
+            if system_file is not None:
+                # not kept for a moment longer: a ktx that is killed from outside leaves the folder behind
+                record.on_ready = partial(_remove, system_file)
             command = command_line(
                 self._program,
                 request,
-                system_file=_write_system(request.system, Path(private)),
+                system_file=system_file,
                 max_turns=max_turns,
                 tool_names=record.tools if toolbox else frozenset(),
             )
@@ -271,7 +277,9 @@ class ClaudeCodeBackend:
                         max_retries=max_retries,
                         max_output_tokens=request.max_output_tokens,
                     ),
-                    "XDG_CACHE_HOME": private,  # the program logs every tool call there, whatever it is told
+                    # the program logs every tool call in the one and leaves litter in the other, whatever it is told
+                    "XDG_CACHE_HOME": private,
+                    "TMPDIR": private,
                 },
                 cwd=self._work_dir,
                 on_frame=record.on_frame,
@@ -405,6 +413,13 @@ def _write_system(system: Sequence[str], folder: Path) -> Path | None:
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
         file.write("\n\n".join(system))
     return path
+
+
+def _remove(file: Path) -> None:
+    with suppress(
+        OSError
+    ):  # a system may refuse while the program holds it; the folder goes after the call anyway
+        file.unlink()
 
 
 async def _prompt(messages: Sequence[Message]) -> AsyncIterator[dict[str, object]]:

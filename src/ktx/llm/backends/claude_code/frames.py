@@ -77,6 +77,8 @@ class Record:
     """Ends the program at once; set when there is one."""
     heard: Callable[[], None] = lambda: None
     """Told that the program said something."""
+    on_ready: Callable[[], object] = lambda: None
+    """Told once the program has described itself: it has read what it was started with."""
     is_stopped: bool = False
     """Whether ktx ended the program, so that its sudden end is no failure."""
     model: str = ""
@@ -201,6 +203,7 @@ class Record:
     def _take_system(self, frame: Frame) -> None:
         subtype = frame.get("subtype")
         if subtype == "init":
+            self.on_ready()
             leaks = find_leaks(frame, tools=self.tools, servers=self.servers)
             if leaks:
                 raise leak_error(leaks)
