@@ -5,6 +5,7 @@ A *bound* tree is free of context. Its columns are qualified by the words that l
 """
 
 import functools
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,11 @@ LEAF = "@leaf"
 GROUP = "@group"
 _COUNTS = (exp.Count, exp.CountIf, exp.ApproxDistinct)
 _NUMERIC = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
+
+
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between)
+_MOMENT = re.compile(r"\s*(\d{4}-\d{1,2}(-\d{1,2})?\b|\d{4}$|\d{8}\b|\d{1,2}:\d{2})")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -597,6 +603,27 @@ class Resolver:
         """Refuse a filter that is a value and not a condition."""
         if self.kind(tree) in {"string", "number", "time"}:
             raise QueryError(f"`{text}` is a value, not a condition.", hint="Compare it with something.")
+        for node in tree.find_all(*_COMPARISONS):
+            sides = [side for side in node.iter_expressions() if not isinstance(side, exp.Identifier)]
+            kinds = {self.kind(side) for side in sides if isinstance(side, exp.Column)}
+            if len(kinds) != 1:
+                continue
+            kind = kinds.pop()
+            for side in sides:
+                if isinstance(side, exp.Literal) and side.is_string and not _reads_as(side.name, kind):
+                    raise QueryError(
+                        f"`{text}` compares a {kind} with the text `{side.name}`.",
+                        hint="Write dates as '2024-01-31', and numbers without quotes.",
+                    )
+
+
+def _reads_as(text: str, kind: str | None) -> bool:
+    """Whether an engine can read a text as a value of a kind; engines that cannot would fail while running."""
+    if kind == "time":
+        return _MOMENT.match(text) is not None
+    if kind == "number":
+        return _NUMBER.fullmatch(text.strip()) is not None
+    return True
 
 
 def rebuilt(tree: exp.Expr, visit: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
