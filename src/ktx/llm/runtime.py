@@ -193,6 +193,7 @@ class Runtime:
         job = Job(role=role, task=task)
 
         async def go_on(choice: Choice, backend: Backend) -> Outcome:
+            toolbox.bound_output(backend.capabilities.max_tool_output_chars)
             request = self._request(
                 choice,
                 backend,

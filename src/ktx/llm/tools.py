@@ -110,6 +110,10 @@ class Toolbox:
         """Give the tools as a model sees them, sorted by name so that a prompt cache sees the same bytes every time."""
         return self._specs
 
+    def bound_output(self, max_chars: int) -> None:
+        """Cut answers at what the backend at work can carry, if that is less."""
+        self._max_output_chars = min(self._max_output_chars, max_chars)
+
     def begin_step(self) -> int:
         """Count one model request and give its number; past the budget every call is refused."""
         self.steps += 1
