@@ -4,6 +4,7 @@ A join that both sides declare is one edge. Conditions are whole trees whose col
 the far side (`>`).
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from ktx.semantic.expressions import conjuncts, has_aggregate, has_window, parse
 from ktx.semantic.source import NOWHERE, Column, Join, Layer, Source
 from ktx.suggest import did_you_mean
 
+_TEXT_IN_DOUBLE_QUOTES = frozenset({"mysql", "bigquery", "databricks"})
+_QUOTED_BESIDE_DOT = re.compile(r'"([^"`]+)"(?=\s*\.)|(?<=\.)"([^"`]+)"')
 NEAR = "<"
 FAR = ">"
 _FLIPPED: Mapping[str, str] = {
@@ -202,8 +205,15 @@ def _with_conflict(edge: Edge, other: str) -> Edge:
     return Edge(**values)
 
 
+def _in_backticks(on: str, dialect: str) -> str:
+    """Rewrite `"a"."b"` for engines to which double quotes mean text; scans write standard quotes for every engine."""
+    if dialect not in _TEXT_IN_DOUBLE_QUOTES or '"' not in on:
+        return on
+    return _QUOTED_BESIDE_DOT.sub(lambda found: f"`{found.group(1) or found.group(2)}`", on)
+
+
 def _condition(holder: Source, target: Source, join: Join, dialect: str) -> exp.Expr:
-    tree = parse_expression(join.on, dialect).copy()
+    tree = parse_expression(_in_backticks(join.on, dialect), dialect).copy()
     if has_aggregate(tree) or has_window(tree):
         raise QueryError(f"The `on` of `{holder.name}` to `{join.to}` holds an aggregate: `{join.on}`.")
     columns = list(tree.find_all(exp.Column))
