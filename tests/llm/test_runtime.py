@@ -73,6 +73,8 @@ async def test_a_backend_without_credentials_gives_way_to_the_next(rig):
     chain = [{"backend": "gateway", "model": "anthropic/claude-opus-5-5"}, "claude-sonnet-5-5"]
     async with rig.runtime(models={"default": chain}) as runtime:
         assert await runtime.text("default", "x") == "ok"
+    (notice,) = [event.message for event in rig.events if isinstance(event, Notice)]
+    assert "gateway/anthropic/claude-opus-5-5 cannot be used (not configured)" in notice
 
 
 async def test_a_loop_goes_on_with_the_next_model_where_the_first_stopped(rig):

@@ -38,6 +38,7 @@ _LOOP_MAX_OUTPUT_TOKENS: Final = 16_384
 _SWITCH: Final = frozenset(
     {
         "missing_extra",
+        "not_configured",
         "not_logged_in",
         "unauthorized",
         "forbidden",
@@ -192,6 +193,8 @@ class Runtime:
         conversation = Conversation(messages=[said.opening()])
         job = Job(role=role, task=task)
 
+        is_kept_elsewhere: set[Choice] = set()
+
         async def go_on(choice: Choice, backend: Backend) -> Outcome:
             toolbox.bound_output(backend.capabilities.max_tool_output_chars)
             request = self._request(
@@ -204,6 +207,7 @@ class Runtime:
             )
             if runs_own_loop(backend):
                 _ensure_fresh(toolbox, choice)
+                is_kept_elsewhere.add(choice)
                 with self._sender.loop(backend, request, job) as watch:
                     watch.outcome = await backend.run_loop(request, toolbox, watch=watch)
                     return watch.outcome
@@ -227,9 +231,11 @@ class Runtime:
             """Signed thinking of one model means nothing to another."""
             conversation.messages[:] = [_without_opaque(message) for message in conversation.messages]
 
-        return await self._by_role(
-            role, go_on, before_switch=forget, may_switch=lambda: self._may_switch(toolbox)
-        )
+        def may_switch() -> bool:
+            """A conversation that a backend keeps to itself cannot be handed on, so after its tools ran there is no second start."""
+            return not (is_kept_elsewhere and toolbox.calls)
+
+        return await self._by_role(role, go_on, before_switch=forget, may_switch=may_switch)
 
     def pinned(self, choice: Choice) -> "Runtime":
         """Give the same runtime with one model for every role and no fallback; it shares everything and needs no closing."""
@@ -256,12 +262,6 @@ class Runtime:
         if name not in self._backends:
             self._backends[name] = self._open_backend(name)
         return self._backends[name]
-
-    def _may_switch(self, toolbox: Toolbox) -> bool:
-        """A backend's own conversation cannot be handed on, so after its tools ran there is no second start."""
-        return toolbox.calls == 0 or not any(
-            backend.capabilities.has_own_loop for backend in self._backends.values()
-        )
 
     def _request(
         self,
@@ -352,7 +352,7 @@ class Runtime:
             try:
                 return await ask(choice, self.backend(choice.backend))
             except (ModelError, ConfigError) as error:
-                kind = error.kind if isinstance(error, ModelError) else "not_logged_in"
+                kind = error.kind if isinstance(error, ModelError) else "not_configured"
                 if following is None or kind not in _SWITCH or not may_switch():
                     raise
                 self._report_switch(role, choice, following, kind)
