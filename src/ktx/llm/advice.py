@@ -23,8 +23,8 @@ def advise(capabilities: Mapping[BackendName, Capabilities], caching: CacheSetti
     """Name each configured cache field that a backend in use ignores, and say what its model can reach besides ktx's tools.
 
     >>> blind = Capabilities(has_native_schema=True, has_forced_tool=False, ignored_cache_fields={"toolsTtl": "Remove it."})
-    >>> [advice.message for advice in advise({"codex": blind}, CacheSettings(is_set=frozenset({"toolsTtl", "enabled"})))]
-    ["`codex` does not honour `llm.promptCaching.toolsTtl` as set."]
+    >>> advise({"codex": blind}, CacheSettings(is_set=frozenset({"toolsTtl", "enabled"})))[0].message
+    '`codex` does not honour `llm.promptCaching.toolsTtl` as set.'
     """
     found: list[Advice] = []
     for name, able in capabilities.items():
