@@ -31,6 +31,17 @@ _SETTINGS = {
     "maintenance.auto": "false",
 }
 _LOCK_TRIES = 20
+_CHANGE = ("commit", "at", "author", "subject")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A commit as people name it. `at` is when it was written, in ISO 8601 with its author's own offset."""
+
+    commit: str
+    at: str
+    author: str
+    subject: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +118,16 @@ class Repository:
         )
         top = self.top
         return tuple(sorted(top / entry[3:] for entry in listed.split("\0") if entry))
+
+    def last_change(self, path: Path) -> Change | None:
+        """Give the last commit that changed a file, following no rename; None when git has never seen it."""
+        if self.head() is None:
+            return None
+        told = self._run("log", "-1", "--format=%H%x00%aI%x00%an%x00%s", "--", *self._names([path]))
+        parts = told.rstrip("\n").split("\0")
+        if len(parts) != len(_CHANGE):
+            return None
+        return Change(**dict(zip(_CHANGE, parts, strict=True)))
 
     def commit(
         self, paths: Sequence[Path], message: str, *, author: str, trailers: Mapping[str, str] | None = None

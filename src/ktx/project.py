@@ -126,6 +126,15 @@ def project_repository(project: Project) -> Repository:
     return Repository.init(project.root, environment=env.snapshot())
 
 
+def find_repository(project: Project) -> Repository | None:
+    """Give the git repository that records the project, or None when there is none.
+
+    Raises:
+        ConfigError: git is missing, too old, or refuses the repository.
+    """
+    return Repository.find(project.root, environment=env.snapshot())
+
+
 def ensure_state_dir(project: Project) -> Path:
     """Give `.ktx/`, made if need be and always closed to git."""
     write_text(project.state_dir / ".gitignore", "*\n!.gitignore\n")

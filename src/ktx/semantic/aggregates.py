@@ -42,6 +42,15 @@ def filtered(call: exp.Expr, condition: exp.Expr | None, facts: Facts) -> exp.Ex
     )
 
 
+def measured(call: exp.Expr) -> tuple[exp.Expr, ...]:
+    """Give the values whose NULLs an aggregate leaves out; none for one that counts rows or that sees NULLs."""
+    if not isinstance(call, _ONE_ARGUMENT) or isinstance(call.this, exp.Star):
+        return ()
+    inner = call.this
+    values = tuple(inner.expressions) if isinstance(inner, exp.Distinct) else (inner,)
+    return tuple(one for one in values if one.find(exp.Column) is not None)
+
+
 def _only(value: exp.Expr, condition: exp.Expr) -> exp.Expr:
     return exp.Case(ifs=[exp.If(this=condition.copy(), true=value.copy())])
 

@@ -5,23 +5,33 @@ how it reaches each dimension (`joins`, `fanout`), the SQL (`rows`, `emit`), and
 """
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from ktx.catalog import ColumnKind
 from ktx.errors import LayerError, QueryError
-from ktx.semantic.dialects import Facts, facts_of
+from ktx.semantic.census import Basis
+from ktx.semantic.dialects import Facts, facts_of, set_settings
 from ktx.semantic.emit import Outer, Output, Script, emit
 from ktx.semantic.expressions import parse_expression
 from ktx.semantic.fanout import Branch, Dimension, fact_branches, listing_branch, member_branch
 from ktx.semantic.filters import Filter, read_filters
 from ktx.semantic.graph import Graph
 from ktx.semantic.joins import Path, Router
-from ktx.semantic.plan import DimensionStep, FactStep, FilterStep, OutputColumn, Plan
+from ktx.semantic.plan import (
+    AggregateStep,
+    DimensionStep,
+    FactStep,
+    FilterStep,
+    MeasureStep,
+    OutputColumn,
+    Plan,
+)
 from ktx.semantic.query import DimensionAsk, MeasureAsk, OrderAsk, Query
 from ktx.semantic.resolve import (
     LEAF,
+    Leaf,
     Names,
     Resolver,
     bound_column,
@@ -41,7 +51,7 @@ class Compiled:
     """The SQL of a question, and everything to be said about it.
 
     `sql` is for people and carries the asked limit. `tree` is what to run: it reads one row more than `row_limit`, so that
-    whoever runs it can tell, and say, that the limit cut rows.
+    whoever runs it can tell, and say, that the limit cut rows. `basis` is what `census` counts.
     """
 
     sql: str
@@ -50,6 +60,7 @@ class Compiled:
     plan: Plan
     warnings: tuple[str, ...]
     row_limit: int | None
+    basis: Basis
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,27 +145,31 @@ def _compile(resolver: Resolver, query: Query) -> Compiled:
         dialect=resolver.facts.name,
         columns=columns,
         facts=tuple(_fact_step(resolver, branch, dimensions) for branch in branches),
+        measures=tuple(_measure_step(resolver, one) for one in outputs),
         combination="single" if len(branches) == 1 else ("union" if dimensions else "cross"),
         group_filters=tuple(one.text for one in filters if one.is_group),
         order_by=shown_order,
         row_limit=query.limit,
         warnings=warnings,
     )
-    return _finished(resolver.facts, tree, plan, query.limit)
+    basis = Basis(resolver=resolver, branches=branches, dimensions=dimensions)
+    return _finished(basis, tree, plan, query.limit)
 
 
-def _finished(facts: Facts, tree: exp.Query, plan: Plan, limit: int | None) -> Compiled:
-    if facts.settings:
-        settings = [
-            exp.EQ(this=exp.column(name), expression=exp.Literal.number(value))
-            for name, value in facts.settings
-        ]
-        tree.set("settings", settings)
+def _finished(basis: Basis, tree: exp.Query, plan: Plan, limit: int | None) -> Compiled:
+    facts = basis.resolver.facts
+    set_settings(tree, facts)
     _set_limit(tree, limit)
     sql = tree.sql(dialect=facts.name, pretty=True)
     _set_limit(tree, limit + 1 if limit else limit)
     return Compiled(
-        sql=sql, tree=tree, columns=plan.columns, plan=plan, warnings=plan.warnings, row_limit=limit
+        sql=sql,
+        tree=tree,
+        columns=plan.columns,
+        plan=plan,
+        warnings=plan.warnings,
+        row_limit=limit,
+        basis=basis,
     )
 
 
@@ -176,6 +191,7 @@ class _Asked:
     field: str
     tree: exp.Expr
     is_explicit: bool
+    definitions: tuple[str, ...]
 
 
 def _mentioned(resolver: Resolver, query: Query) -> list[str]:
@@ -217,8 +233,10 @@ def _read_measure(resolver: Resolver, ask: MeasureAsk) -> _Asked:
         found = resolver.measure_named(words, name)
         if found is not None:
             source, measure = found
+            before = len(resolver.used_measures)
             made = resolver.measure(source, measure, extra)
             return _Asked(
+                definitions=tuple(dict.fromkeys(resolver.used_measures[before:])),
                 ask=ask,
                 name=ask.name or measure.name + _shape_suffix(ask),
                 long_name=f"{source.name}_{measure.name}",
@@ -226,6 +244,7 @@ def _read_measure(resolver: Resolver, ask: MeasureAsk) -> _Asked:
                 tree=made,
                 is_explicit=ask.name is not None,
             )
+    before = len(resolver.used_measures)
     made = resolver.inline(ask.expr, extra)
     if not leaf_keys(made):
         raise QueryError(
@@ -234,7 +253,13 @@ def _read_measure(resolver: Resolver, ask: MeasureAsk) -> _Asked:
         )
     name = ask.name or _auto_name(ask.expr) + _shape_suffix(ask)
     return _Asked(
-        ask=ask, name=name, long_name=name, field=ask.expr, tree=made, is_explicit=ask.name is not None
+        ask=ask,
+        name=name,
+        long_name=name,
+        field=ask.expr,
+        tree=made,
+        is_explicit=ask.name is not None,
+        definitions=tuple(dict.fromkeys(resolver.used_measures[before:])),
     )
 
 
@@ -333,15 +358,7 @@ def _named(
 
     named = tuple(_renamed(one, free(one.name, "_".join((*one.words, one.name)))) for one in dimensions)
     outputs = tuple(
-        _Asked(
-            ask=one.ask,
-            name=free(one.name, one.long_name, is_explicit=one.is_explicit),
-            long_name=one.long_name,
-            field=one.field,
-            tree=one.tree,
-            is_explicit=one.is_explicit,
-        )
-        for one in measures
+        replace(one, name=free(one.name, one.long_name, is_explicit=one.is_explicit)) for one in measures
     )
     return named, outputs
 
@@ -554,8 +571,10 @@ def _fact_step(resolver: Resolver, branch: Branch, dimensions: tuple[Dimension, 
         ),
         filters=tuple(_filter_step(resolver, branch, one) for one in branch.filters)
         + tuple(
-            FilterStep(text=one.text, use="not_applied", reason=reason) for one, reason in branch.skipped
+            FilterStep(text=one.text, use="not_applied", asked=one.text, reason=reason)
+            for one, reason in branch.skipped
         ),
+        aggregates=tuple(_aggregate_step(resolver, leaf) for leaf in branch.leaves),
         is_deduplicated=branch.is_deduplicated,
         is_members=branch.is_members,
     )
@@ -571,5 +590,38 @@ def _filter_step(resolver: Resolver, branch: Branch, one: Filter) -> FilterStep:
     fans = {path[: last_fan(path)] for path in branch.fans}
     is_exists = bool(last_fan(longest)) and longest[: last_fan(longest)] not in fans and not branch.is_members
     return FilterStep(
-        text=plain(one.tree), use="exists" if is_exists else "where", joins=tuple(str(e) for e in longest)
+        text=plain(one.tree),
+        use="exists" if is_exists else "where",
+        asked=one.text,
+        joins=tuple(str(e) for e in longest),
+    )
+
+
+def _aggregate_step(resolver: Resolver, leaf: Leaf) -> AggregateStep:
+    joins: dict[str, None] = {}
+    for tree in (leaf.call, *leaf.conditions):
+        for column in bound_columns(tree):
+            way = (
+                None
+                if isinstance(column.this, exp.Star)
+                else resolver.router.find(leaf.home, words_of(column), can_cross=True)
+            )
+            joins.update(dict.fromkeys(str(edge) for edge in (way.path if way is not None else ())))
+    return AggregateStep(
+        label=leaf.label,
+        expr=plain(leaf.call),
+        conditions=tuple(plain(one) for one in leaf.conditions),
+        joins=tuple(joins),
+    )
+
+
+def _measure_step(resolver: Resolver, one: _Asked) -> MeasureStep:
+    leaves = [resolver.leaves[key] for key in leaf_keys(one.tree)]
+    return MeasureStep(
+        name=one.name,
+        asked=one.ask.expr,
+        filter=one.ask.filter,
+        definitions=one.definitions,
+        facts=tuple(dict.fromkeys(leaf.home for leaf in leaves)),
+        aggregates=tuple(dict.fromkeys(leaf.label for leaf in leaves)),
     )

@@ -325,6 +325,16 @@ def facts_of(dialect: str) -> Facts:
     return found
 
 
+def set_settings(query: exp.Query, facts: Facts) -> None:
+    """Append the settings that a statement needs in a dialect."""
+    if facts.settings:
+        pairs = [
+            exp.EQ(this=exp.column(name), expression=exp.Literal.number(value))
+            for name, value in facts.settings
+        ]
+        query.set("settings", pairs)
+
+
 @functools.cache
 def _template(text: str, dialect: str) -> exp.Expr:
     return sqlglot.parse_one(text, dialect=dialect)

@@ -82,13 +82,13 @@ class Script:
         """Give what stands in a FROM for a source."""
         known = self._sources.get(source.name)
         if known is not None:
-            return _named(known)
+            return named_table(known)
         if source.sql is not None:
             with in_layer(f"The source `{source.name}`", source.place):
                 query = parse_select(source.sql, self.facts.name).copy()
             self.taken |= {table.name.casefold() for table in query.find_all(exp.Table)}
             token = self._sources[source.name] = self.add(source.name, query)
-            return self._windowed(source, _named(token)) or _named(token)
+            return self._windowed(source, named_table(token)) or named_table(token)
         with in_layer(f"The source `{source.name}`", source.place):
             ref = parse_table_ref(source.table or "")
             if ref is None:
@@ -116,7 +116,7 @@ class Script:
             items.append(_as(rows.expr(bound), column.name))
         select = rows.attach(exp.Select(expressions=items))
         token = self._sources[source.name] = self.add(source.name, select)
-        return _named(token)
+        return named_table(token)
 
     def finish(self, query: exp.Query) -> exp.Query:
         """Name the common table expressions and put them before the query."""
@@ -141,7 +141,8 @@ class Script:
         return query
 
 
-def _named(token: str) -> exp.Table:
+def named_table(token: str) -> exp.Table:
+    """Give what stands in a FROM for a common table expression, by its token."""
     return exp.Table(this=exp.to_identifier(token, quoted=True))
 
 
@@ -182,7 +183,7 @@ def emit_branch(
         metric_time=branch.metric_time,
     )
     groups = [
-        _dimension(rows, branch, way.path, dimension, script.facts)
+        dimension_value(rows, branch, way.path, dimension, script.facts)
         for way, dimension in zip(branch.ways, dimensions, strict=True)
     ]
     calls: dict[str, tuple[exp.Expr, exp.Expr | None]] = {}
@@ -214,7 +215,8 @@ def emit_branch(
     )
 
 
-def _dimension(rows: Rows, branch: Branch, path: Path, dimension: Dimension, facts: Facts) -> exp.Expr:
+def dimension_value(rows: Rows, branch: Branch, path: Path, dimension: Dimension, facts: Facts) -> exp.Expr:
+    """Give a dimension as a column of the rows, joining what leads to it."""
     source = rows.source_at(path)
     name = dimension.column.name
     if dimension.words == (METRIC_TIME,) and branch.metric_time is not None:
@@ -284,7 +286,7 @@ def _staged(
     if branch.is_deduplicated:
         select.set("distinct", exp.Distinct())
         select.append("expressions", exp.column(ROW, rows.root_alias, quoted=True))
-        root = _numbered(script, rows, branch.home)
+        root = numbered(script, rows, branch.home)
     rows.attach(select, root)
     if where is not None:
         select.set("where", exp.Where(this=where))
@@ -295,12 +297,12 @@ def _staged(
     names = [exp.column(one.name, quoted=True) for one in dimensions]
     if edges:
         marked = exp.Select(expressions=[exp.Star(), *(_as(tree, name) for name, tree in edges)])
-        marked.set("from_", exp.From(this=_named(token)))
+        marked.set("from_", exp.From(this=named_table(token)))
         token = script.add(f"{branch.home}_edges", marked, "the moment that counts in each period")
     if any(needs_ranking(call, script.facts) for call in staged.values()):
         staged, token = _ranked(script, branch, token, staged, names)
     outer = exp.Select()
-    outer.set("from_", exp.From(this=_named(token)))
+    outer.set("from_", exp.From(this=named_table(token)))
     calls_done = {key: finished(call, script.facts) for key, call in staged.items()}
     return Part(branch=branch, select=outer, calls=calls_done, groups=tuple(names))
 
@@ -322,7 +324,8 @@ def _periods(branch: Branch, dimensions: tuple[Dimension, ...], moment: exp.Expr
     return found
 
 
-def _numbered(script: Script, rows: Rows, home: str) -> exp.Expr:
+def numbered(script: Script, rows: Rows, home: str) -> exp.Expr:
+    """Give the rows of a home with a number each, in `ROW`, to tell them apart where no grain can be trusted."""
     source = rows.resolver.layer.sources[home]
     order = script.facts.row_number_order
     number = exp.Window(this=exp.RowNumber())
@@ -351,7 +354,7 @@ def _ranked(
         else:
             done[key] = call
     select = exp.Select(expressions=items)
-    select.set("from_", exp.From(this=_named(token)))
+    select.set("from_", exp.From(this=named_table(token)))
     return done, script.add(f"{branch.home}_ranked", select)
 
 
@@ -406,7 +409,7 @@ def _layered(script: Script, parts: list[Part], outer: Outer) -> exp.Select:
         shaped = shaped_value(one.shape, one.name, script.facts) if one.shape else None
         items[one.name] = shaped or exp.column(one.name, quoted=True)
     select = exp.Select(expressions=[_as(items[name], name) for name in outer.columns])
-    select.set("from_", exp.From(this=_named(token)))
+    select.set("from_", exp.From(this=named_table(token)))
     _finish(select, outer, items, (), lambda name: exp.column(name, quoted=True), clause="where")
     return select
 
@@ -430,7 +433,7 @@ def _crossed(script: Script, parts: list[Part], outer: Outer) -> exp.Select:
     joins: list[exp.Join] = []
     for part in parts:
         part.select.set("expressions", [_as(call, names[key]) for key, call in part.calls.items()])
-        table = _named(script.add(f"{part.branch.home}_totals", part.select))
+        table = named_table(script.add(f"{part.branch.home}_totals", part.select))
         if select.args.get("from_") is None:
             select.set("from_", exp.From(this=table))
         else:
@@ -472,14 +475,14 @@ def _united(script: Script, parts: list[Part], outer: Outer, *, is_read_again: b
         token = totals[index]
         padded = [_pad(key, part, names, tokens, is_typed=is_typed and index == 0) for key in names]
         piece = exp.Select(expressions=[exp.column(name, quoted=True) for name in groups] + padded)
-        piece.set("from_", exp.From(this=_named(token)))
+        piece.set("from_", exp.From(this=named_table(token)))
         pieces.append(piece)
     union: exp.Query = pieces[0]
     for piece in pieces[1:]:
         union = exp.Union(this=union, expression=piece, distinct=False)
     token = script.add("all_groups", union, "one row per group and source")
     select = exp.Select()
-    select.set("from_", exp.From(this=_named(token)))
+    select.set("from_", exp.From(this=named_table(token)))
 
     def leaf(name: str) -> exp.Expr:
         value = _merged(leaves[name], exp.column(names[name], quoted=True), script.facts)
@@ -510,7 +513,7 @@ def _pad(
     value: exp.Expr = exp.Null()
     if is_typed:
         typed = exp.Select(expressions=[exp.column(names[key], quoted=True)])
-        typed.set("from_", exp.From(this=_named(tokens[key])))
+        typed.set("from_", exp.From(this=named_table(tokens[key])))
         typed.set(
             "where", exp.Where(this=exp.EQ(this=exp.Literal.number(1), expression=exp.Literal.number(0)))
         )

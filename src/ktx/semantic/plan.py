@@ -30,12 +30,42 @@ class DimensionStep:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterStep:
-    """What one filter does to one fact: a WHERE on its rows, an EXISTS beside them, or nothing and why."""
+    """What one filter does to one fact: a WHERE on its rows, an EXISTS beside them, or nothing and why.
+
+    `asked` is how the question put it, `text` what it means.
+    """
 
     text: str
     use: FilterUse
+    asked: str = ""
     joins: tuple[str, ...] = ()
     reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregateStep:
+    """One aggregate over the rows of a fact: the rows that meet `conditions`; `joins` are what its own input needs."""
+
+    label: str
+    expr: str
+    conditions: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureStep:
+    """Where one column of the answer comes from.
+
+    `definitions` are the declared measures behind it, as `source.measure`, the outermost first; none when the question
+    wrote the aggregate itself. `facts` are the sources that are aggregated for it.
+    """
+
+    name: str
+    asked: str
+    filter: str | None = None
+    definitions: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    aggregates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +80,7 @@ class FactStep:
     measures: tuple[str, ...]
     dimensions: tuple[DimensionStep, ...]
     filters: tuple[FilterStep, ...]
+    aggregates: tuple[AggregateStep, ...] = ()
     is_deduplicated: bool = False
     is_members: bool = False
 
@@ -61,6 +92,7 @@ class Plan:
     dialect: str
     columns: tuple[OutputColumn, ...]
     facts: tuple[FactStep, ...]
+    measures: tuple[MeasureStep, ...]
     combination: Literal["single", "union", "cross"]
     group_filters: tuple[str, ...]
     order_by: tuple[str, ...]

@@ -137,6 +137,7 @@ class Resolver:
         self.facts = facts
         self.mentioned: list[str] = []
         self.leaves: dict[str, Leaf] = {}
+        self.used_measures: list[str] = []
         self._keys: dict[str, str] = {}
         self._computed: dict[tuple[str, str], exp.Expr] = {}
 
@@ -342,6 +343,7 @@ class Resolver:
         label = f"{source.name}.{measure.name}"
         if label in stack:
             raise LayerError(f"The measure `{label}` is defined by itself: {' -> '.join((*stack, label))}.")
+        self.used_measures.append(label)
         with in_layer(f"The measure `{label}`", measure.place):
             conditions = list(extra)
             if measure.filter and measure.filter.strip():

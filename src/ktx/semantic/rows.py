@@ -214,6 +214,11 @@ class Rows:
             column.replace(made)
         return tree
 
+    @property
+    def joined(self) -> tuple[Path, ...]:
+        """The paths whose ends are joined here, in the order of joining."""
+        return tuple(path for path in self._aliases if path != self.base)
+
     def source_at(self, path: Path) -> Source:
         """Give the source at the end of a path."""
         return self.resolver.layer.sources[path[-1].target if path else self.home]

@@ -267,6 +267,139 @@ class SourceText(Answer):
     yaml: str
 
 
+class CommitInfo(Answer):
+    """The commit that last changed a file."""
+
+    id: str
+    at: str
+    author: str
+    subject: str
+
+
+class NonAdditiveInfo(Answer):
+    """Which rows of a period count for a measure that does not add up over time."""
+
+    dimension: str
+    window: Literal["min", "max"]
+
+
+class Definition(Answer):
+    """A measure or segment as the layer defines it, and where. `commit` is null when git has no version of the file.
+
+    `dirty` says that the file differs from that commit: what counted here is nowhere recorded yet.
+    """
+
+    kind: Literal["measure", "segment"]
+    name: str
+    expr: str
+    filter: str | None = None
+    segments: list[str]
+    description: str | None = None
+    non_additive: NonAdditiveInfo | None = None
+    is_implicit: bool = False
+    file: str | None = None
+    line: int | None = None
+    commit: CommitInfo | None = None
+    dirty: bool | None = None
+
+
+class PathInfo(Answer):
+    """The joins that lead from a fact to something, in order; none when it is the fact's own column."""
+
+    fact: str
+    to: str
+    joins: list[str]
+    is_fan_out: bool = False
+
+
+class MeasureReceipt(Answer):
+    """Where one measure of the answer comes from: the declared measures behind it, the sources aggregated, the joins taken."""
+
+    name: str
+    asked: str
+    filter: str | None = None
+    definitions: list[Definition]
+    facts: list[str]
+    paths: list[PathInfo]
+
+
+class FilterReceipt(Answer):
+    """What one filter did to one fact."""
+
+    asked: str
+    text: str
+    use: Literal["where", "exists", "not_applied", "groups"]
+    joins: list[str]
+    reason: str | None = None
+
+
+class AggregateReceipt(Answer):
+    """One aggregate over a fact. `rows` met its conditions and the filters; `nullRows` of them had nothing to measure."""
+
+    label: str
+    expr: str
+    conditions: list[str]
+    rows: int | None = None
+    null_rows: int | None = None
+
+
+class JoinReceipt(Answer):
+    """How many rows of the fact found no partner at the end of these joins; they count in the NULL group."""
+
+    joins: list[str]
+    rows_without_match: int
+    rows_with_null_key: int
+
+
+class RowCounts(Answer):
+    """Rows of the fact: in its source, after its joins, kept by the filters. `rowsLost` and `rowsMultiplied` are measured."""
+
+    source_rows: int
+    joined_rows: int
+    rows_lost: int
+    rows_multiplied: int
+    kept_rows: int
+
+
+class Freshness(Answer):
+    """How new the rows of a fact are: the latest value of one of its time columns."""
+
+    column: str
+    latest: JsonValue
+
+
+class FactReceipt(Answer):
+    """One source aggregated at its own grain. `rows` is null when they were not counted; `notCounted` says why."""
+
+    home: str
+    aggregates: list[AggregateReceipt]
+    filters: list[FilterReceipt]
+    is_deduplicated: bool
+    rows: RowCounts | None = None
+    joins: list[JoinReceipt]
+    not_counted: str | None = None
+    freshness: Freshness | None = None
+
+
+class RowLimitInfo(Answer):
+    """How many rows were asked for at most, and whether there were more."""
+
+    limit: int | None = None
+    is_hit: bool
+
+
+class Receipt(Answer):
+    """What an answer rests on: definitions with their commits, joins, filters, and the rows that counted."""
+
+    measures: list[MeasureReceipt]
+    segments: list[Definition]
+    facts: list[FactReceipt]
+    group_filters: list[str]
+    row_limit: RowLimitInfo
+    warnings: list[str]
+    notes: list[str]
+
+
 class QueryAnswer(Answer):
     """The rows that answer a semantic question. `totalRows` counts the rows given; `warnings` say what to know about them."""
 
@@ -279,6 +412,14 @@ class QueryAnswer(Answer):
     notes: list[str] | None = None
     sql: str | None = None
     plan: JsonValue = None
+    receipt: Receipt | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Keep the nulls of a receipt: there they say that something is not known."""
+        plain = super().plain()
+        if self.receipt is not None:
+            plain["receipt"] = self.receipt.model_dump(mode="json", by_alias=True)
+        return plain
 
 
 class CompiledAnswer(Answer):

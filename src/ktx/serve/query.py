@@ -10,16 +10,16 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from ktx.errors import QueryError, UsageError
 from ktx.semantic.compile import Compiled, compile_query
-from ktx.semantic.plan import render_plan
+from ktx.semantic.plan import OutputColumn, render_plan
 from ktx.semantic.query import Query, QueryModel, parse_query
 from ktx.semantic.yaml import YamlError, parse_yaml
-from ktx.serve.answers import CompiledAnswer, QueryAnswer
+from ktx.serve.answers import CompiledAnswer, QueryAnswer, RowLimitInfo
 from ktx.serve.desk import Desk
 from ktx.serve.sql import MOST_ROWS
 from ktx.serve.values import json_rows
 
-Part = Literal["sql", "plan"]
-_PARTS: tuple[str, ...] = ("sql", "plan")
+Part = Literal["sql", "plan", "receipt"]
+_PARTS: tuple[str, ...] = ("sql", "plan", "receipt")
 
 
 class QueryInput(QueryModel):
@@ -149,6 +149,21 @@ def sl_query(desk: Desk, ask: QueryAsk) -> QueryAnswer:
     warnings = list(compiled.warnings)
     if rows.is_truncated:
         warnings.insert(0, f"Only the first {len(plain)} rows are given; there are more.")
+    notes += null_notes(compiled.columns, plain)
+    receipt = None
+    if "receipt" in ask.include:
+        # Imported by those who ask for it: a receipt asks git, an answer does not.
+        from ktx.serve.receipts import make_receipt
+
+        receipt = make_receipt(
+            desk,
+            connection_id,
+            compiled,
+            segments=ask.query.segments,
+            limit=RowLimitInfo(limit=min(most) if most else None, is_hit=rows.is_truncated),
+            warnings=warnings,
+            notes=notes,
+        )
     return QueryAnswer(
         connection_id=connection_id,
         dialect=desk.warehouse(connection_id).dialect,
@@ -159,7 +174,20 @@ def sl_query(desk: Desk, ask: QueryAsk) -> QueryAnswer:
         notes=notes or None,
         sql=compiled.sql if "sql" in ask.include else None,
         plan=plan_value(compiled) if "plan" in ask.include else None,
+        receipt=receipt,
     )
+
+
+def null_notes(columns: Sequence[OutputColumn], rows: Sequence[Sequence[JsonValue]]) -> list[str]:
+    """Say which dimensions have a NULL group among the rows, and what it holds."""
+    notes: list[str] = []
+    for at, column in enumerate(columns):
+        count = sum(row[at] is None for row in rows) if column.role == "dimension" else 0
+        if count:
+            notes.append(
+                f"`{column.name}` is NULL in {count} of {len(rows)} rows: what has no `{column.field}` is kept there, not dropped."
+            )
+    return notes
 
 
 def sl_compile(desk: Desk, ask: QueryAsk) -> CompiledAnswer:

@@ -95,6 +95,8 @@ class Capabilities:
     can_cancel: bool = True
     is_read_only_session: bool = True
     """Whether the database itself refuses writes in our sessions, besides the parser's allow-list."""
+    is_local: bool = False
+    """Whether the data is a file that this process reads: counting all of it costs nobody else anything."""
 
 
 Sample = Callable[[exp.Table, Sequence[exp.Expr], int, int | None], exp.Select]

@@ -10,6 +10,7 @@ from ktx.cli.groups import AskGroup, errors_as_json, output_option
 from ktx.cli.options import json_option, project_option
 from ktx.cli.render.data import Output, write_json, write_table, write_text
 from ktx.cli.render.narrate import say, show_finding
+from ktx.cli.render.receipt import receipt_lines
 from ktx.findings import Finding, Place
 from ktx.project import Project
 from ktx.serve.answers import CompiledAnswer, QueryAnswer, Validation
@@ -143,6 +144,12 @@ def _show(answer: Validation) -> None:
 @click.option("--execute", is_flag=True, help="Run it; the default when no --format is given.")
 @click.option("--max-rows", type=click.IntRange(1), help="Never more rows than this, whatever the limit.")
 @click.option(
+    "--receipt",
+    "has_receipt",
+    is_flag=True,
+    help="Add what the answer rests on: definitions and their commits, joins, filters, rows counted.",
+)
+@click.option(
     "--explain", "is_explained", is_flag=True, help="Say how the question is answered; nothing is run."
 )
 @_connection_option
@@ -155,6 +162,7 @@ def query(
     form: str | None,
     execute: bool,
     max_rows: int | None,
+    has_receipt: bool,
     is_explained: bool,
     connection_id: str | None,
     as_json: bool,
@@ -173,7 +181,10 @@ def query(
         data = parse_query_text(query_file.read()) if query_file is not None else {}
         parts = ["sql", "plan"] if is_explained else ["sql"]
         ask = parse_ask({"include": parts, **merge_options(data, **question)})
-        ask = replace(ask, connection_id=connection_id or ask.connection_id, max_rows=max_rows)
+        include = (*ask.include, "receipt") if has_receipt else ask.include
+        ask = replace(
+            ask, connection_id=connection_id or ask.connection_id, max_rows=max_rows, include=include
+        )
         with Desk(project=project, recheck_s=math.inf) as desk:
             if is_explained and not is_json:
                 write_text(explain(desk, ask))
@@ -204,5 +215,10 @@ def _show_rows(answer: QueryAnswer, *, is_json: bool, has_sql: bool) -> None:
         if any(isinstance(row[at], int | float) for row in answer.rows)
     ]
     write_table(answer.headers, answer.rows, right=numbers)
-    for line in (*answer.warnings, *(answer.notes or ())):
+    for line in answer.warnings:
         say(f"warning: {line}")
+    for line in answer.notes or ():
+        say(f"note: {line}")
+    if answer.receipt is not None:
+        for line in receipt_lines(answer.receipt):
+            say(line)

@@ -9,7 +9,7 @@ import duckdb
 from ktx.errors import ConfigError, KtxError, QueryError, WarehouseError
 from ktx.warehouse import failures
 from ktx.warehouse.deadline import deadline
-from ktx.warehouse.driver import CatalogQueries, Driver
+from ktx.warehouse.driver import Capabilities, CatalogQueries, Driver
 from ktx.warehouse.rows import Rows, make_rows
 
 _LOCKS: dict[str, str | bool | int | float | list[str]] = {
@@ -64,6 +64,7 @@ def duckdb_driver(connection_id: str, path: Path) -> Driver:
     return Driver(
         name="duckdb",
         dialect="duckdb",
+        capabilities=Capabilities(is_local=True),
         open_session=lambda: DuckdbSession(connection_id, path),
         catalog=_CATALOG,
     )

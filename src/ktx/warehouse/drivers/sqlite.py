@@ -55,7 +55,9 @@ def sqlite_driver(connection_id: str, path: Path) -> Driver:
         dialect="sqlite",
         open_session=lambda: SqliteSession(connection_id, path),
         catalog=_CATALOG,
-        capabilities=Capabilities(has_schemas=False, has_comments=False, has_row_estimates=False),
+        capabilities=Capabilities(
+            has_schemas=False, has_comments=False, has_row_estimates=False, is_local=True
+        ),
     )
 
 
