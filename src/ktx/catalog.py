@@ -1,6 +1,7 @@
 """What a warehouse holds, as values: tables, columns, keys, profiles, and the relationships found between them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 TableKind = Literal["table", "view", "materialized_view", "external"]
@@ -94,7 +95,11 @@ class Catalog:
 
     def table(self, ref: TableRef) -> Table | None:
         """Give the table with exactly that reference."""
-        return next((table for table in self.tables if table.ref == ref), None)
+        return self._by_ref.get(ref)
+
+    @cached_property
+    def _by_ref(self) -> dict[TableRef, Table]:
+        return {table.ref: table for table in reversed(self.tables)}
 
 
 @dataclass(frozen=True, kw_only=True)

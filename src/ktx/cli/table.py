@@ -9,13 +9,18 @@ Row = tuple[str, str, str]
 
 START: dict[str, Row] = {
     "demo": ("ktx.cli.commands.demo", "demo", "make a demo project on real data and run the main job"),
-    "setup": ("ktx.cli.commands.setup", "setup", "choose who answers for language models, and try them"),
+    "setup": (
+        "ktx.cli.commands.setup",
+        "setup",
+        "choose who answers for language models; install ktx into agents",
+    ),
     "status": ("ktx.cli.commands.status", "status", "what works, what does not, and what to do next"),
 }
 CONTEXT: dict[str, Row] = {
     "ingest": ("ktx.cli.commands.ingest", "ingest", "scan databases: tables, keys, joins, values"),
     "review": ("ktx.cli.commands.review", "review", "decide about joins that a scan is not sure of"),
     "scan": ("ktx.cli.commands.scan", "scan", "explain what the last scan found, and why"),
+    "check": ("ktx.cli.commands.check", "check", "name what no longer fits the warehouse; for CI"),
     "connection": ("ktx.cli.commands.connection", "connection", "list and test the connections of ktx.yaml"),
 }
 ASK: dict[str, Row] = {

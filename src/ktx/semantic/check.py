@@ -38,7 +38,7 @@ def check_layer(
     found: list[Finding] = []
     for name in chosen:
         source = layer.sources[name]
-        found += _check_joins(layer, source, spoken)
+        found += check_joins(layer, source, spoken)
         if spoken is not None:
             found += check_source_compiles(layer, source, dialect=spoken)
         if catalog is not None:
@@ -61,7 +61,8 @@ def _say(level: Level, code: str, message: str, where: Place, fix: str | None = 
 # -- joins ----------------------------------------------------------------------------------------------------------
 
 
-def _check_joins(layer: Layer, source: Source, dialect: str | None) -> Iterator[Finding]:
+def check_joins(layer: Layer, source: Source, dialect: str | None) -> Iterator[Finding]:
+    """Check that each join of a source leads to a source, over columns that the two have."""
     for join in source.joins:
         target = layer.sources.get(join.to)
         if target is None:

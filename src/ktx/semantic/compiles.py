@@ -24,6 +24,12 @@ def check_source_compiles(layer: Layer, source: Source, *, dialect: str) -> Iter
         yield from broken
         if any(finding.code == "sql-unreadable" for finding in broken):
             return
+    for _, finding in refused_parts(layer, source, dialect=dialect):
+        yield finding
+
+
+def refused_parts(layer: Layer, source: Source, *, dialect: str) -> Iterator[tuple[str, Finding]]:
+    """Give the name of each measure, segment and computed column that the compiler refuses, with the reason."""
     asks = tuple(MeasureAsk(expr=_name(source.name, measure.name, dialect)) for measure in source.measures)
     are_fine = bool(asks) and not any(
         _refused(layer, Query(measures=asks), dialect, "measure", "", source.place)
@@ -32,23 +38,23 @@ def check_source_compiles(layer: Layer, source: Source, *, dialect: str) -> Iter
         if are_fine:
             break
         question = Query(measures=(ask,))
-        yield from _refused(
-            layer, question, dialect, "measure", f"{source.name}.{measure.name}", measure.place
-        )
+        name = f"{source.name}.{measure.name}"
+        for finding in _refused(layer, question, dialect, "measure", name, measure.place):
+            yield measure.name, finding
     columns = [column for column in source.columns if column.visibility == "public"]
     for column in columns:
         if column.expr is not None:
             question = Query(dimensions=(DimensionAsk(field=_name(source.name, column.name, dialect)),))
-            yield from _refused(
-                layer, question, dialect, "column", f"{source.name}.{column.name}", column.place
-            )
+            name = f"{source.name}.{column.name}"
+            for finding in _refused(layer, question, dialect, "column", name, column.place):
+                yield column.name, finding
     if columns:
         shown = DimensionAsk(field=_name(source.name, columns[0].name, dialect))
         for segment in source.segments:
-            question = Query(dimensions=(shown,), segments=(f"{source.name}.{segment.name}",))
-            yield from _refused(
-                layer, question, dialect, "segment", f"{source.name}.{segment.name}", segment.place
-            )
+            name = f"{source.name}.{segment.name}"
+            question = Query(dimensions=(shown,), segments=(name,))
+            for finding in _refused(layer, question, dialect, "segment", name, segment.place):
+                yield segment.name, finding
 
 
 def _refused(

@@ -474,3 +474,24 @@ class Reindexed(Answer):
     unchanged: int
     skipped: list[str]
     seconds: float
+
+
+class CheckedConnection(Answer):
+    """One connection that was checked, and what against: the warehouse itself, the last scan of it, or the files alone."""
+
+    connection_id: str
+    catalog: Literal["live", "last-scan", "none", "unreachable"]
+    sources: int
+    tables: int | None = None
+    error: str | None = None
+    hint: str | None = None
+
+
+class ContextCheck(Answer):
+    """Whether the context still fits; `ok` when nothing is an error and every warehouse could be asked."""
+
+    ok: bool
+    connections: list[CheckedConnection]
+    pages: int
+    findings: list[FindingInfo]
+    seconds: float
