@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ktx.agents.reference import render_reference as agents_reference
 from ktx.config.block import Block, Inert, Secret, documented_key, marks
 from ktx.config.connections import SourceConnection, WarehouseConnection
 from ktx.config.model import KtxConfig, ModelChoice
@@ -241,6 +242,7 @@ def file_default(field: FieldInfo) -> str:
 PAGES = {
     HERE / "reference" / "semantic-files.md": files_reference,
     HERE / "reference" / "config.md": config_reference,
+    HERE / "reference" / "agents.md": agents_reference,
     HERE / "reference" / "mcp-tools.md": render_reference,
     HERE.parent / "tests" / "mcp" / "surface.json": render_surface,
 }

@@ -17,7 +17,11 @@ def write_text(path: Path, text: str, *, mode: int | None = None) -> bool:
     The old file stays whole until the new one is complete on disk; an equal file is left alone, time stamp included.
     `mode` sets the permission bits from the first byte on.
     """
-    data = text.encode("utf-8")
+    return write_bytes(path, text.encode("utf-8"), mode=mode)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int | None = None) -> bool:
+    """Write `data` as `write_text` does text."""
     try:
         if path.read_bytes() == data:
             return False

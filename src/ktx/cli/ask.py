@@ -32,6 +32,15 @@ def choose(question: str, options: Sequence[tuple[str, str]], *, default: str | 
     return _answer(cast("_Question", questionary.select(question, choices=choices, default=default)))
 
 
+def choose_some(question: str, options: Sequence[str], *, preset: Sequence[str] = ()) -> tuple[str, ...]:
+    """Let a person mark any of several values, those in `preset` marked already, and give the marked ones."""
+    import questionary
+
+    choices = [questionary.Choice(title=value, value=value, checked=value in preset) for value in options]
+    marked = cast("_Question", questionary.checkbox(question, choices=choices)).unsafe_ask()
+    return tuple(str(value) for value in cast("list[object]", marked))
+
+
 def ask_text(question: str, *, default: str = "") -> str:
     """Let a person type a line."""
     import questionary

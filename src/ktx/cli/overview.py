@@ -13,7 +13,7 @@ First steps:
   ktx admin init            a project of your own: then name your warehouse in ktx.yaml
   ktx ingest                read the warehouse and write its context layer
   ktx sl                    what can be asked; `ktx sl query --measure M --dimension D` asks it
-  ktx mcp stdio             the same for an agent
+  ktx setup --agents        the same for your agent: Claude Code, Codex, Cursor, …
 """
 _OPTIONS = """\
 Options:

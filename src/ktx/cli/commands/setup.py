@@ -7,6 +7,7 @@ import anyio
 import click
 
 from ktx.cli import ask
+from ktx.cli.agents import agents_options, run_agents, take_options
 from ktx.cli.options import json_option, project_dir_option
 from ktx.cli.render.data import write_json
 from ktx.cli.render.narrate import say
@@ -40,15 +41,26 @@ _NO_INPUT = (
 @click.option("--gateway-base-url", help="The gateway's Anthropic-compatible address.")
 @click.option("--gateway-api-key-env", metavar="NAME", help="Environment variable with the gateway's key.")
 @click.option("--gateway-api-key-file", type=click.Path(path_type=Path), help="File with the gateway's key.")
+@agents_options
 @project_dir_option
 @json_option
 def setup(*, project_dir: Path, no_input: bool, as_json: bool, **options: object) -> int:
-    """Set up this project: who answers when ktx asks a language model.
+    """Set up this project: who answers when ktx asks a language model, or, with `--agents`, which agents know ktx.
+
+    \b
+    ktx setup --llm-backend anthropic --no-input
+    ktx setup --agents --target claude-code --target codex --no-input
+    ktx setup --agents --remove
 
     Writes the backend's models for all six roles into ktx.yaml, keeps everything else there, and tries the credential and
     each model once. Exits with 1 when something does not answer yet; the file is written all the same.
     """
+    about_agents = take_options(options)
     backend = options["llm_backend"]
+    if about_agents:
+        if backend is not None:
+            raise UsageError("`--agents` and `--llm-backend` are two steps.", hint="Run one after the other.")
+        return run_agents(project_dir, about_agents, is_asking=not no_input and not as_json, as_json=as_json)
     if backend is None and no_input:
         raise UsageError("There is nothing to set up without input.", hint=_NO_INPUT)
     if backend is None:
