@@ -103,6 +103,9 @@ def _compile(resolver: Resolver, query: Query) -> Compiled:
         raise QueryError("The question asks for nothing.", hint="Name at least one measure or dimension.")
     resolver.mentioned = _mentioned(resolver, query)
     measures = _read_measures(resolver, query.measures)
+    for one in measures:
+        known = resolver.named.get(one.name.casefold(), ())
+        resolver.named[one.name.casefold()] = (*known, one.tree)
     dimensions = _read_dimensions(resolver, query.dimensions)
     plain_groups = {
         bound_column(one.words, one.column.name).sql(): one.position

@@ -84,6 +84,9 @@ def _bind(resolver: Resolver, tree: exp.Expr) -> exp.Expr:
 def _name(resolver: Resolver, column: exp.Column) -> exp.Expr:
     parts = [part.name for part in column.parts]
     words, name = tuple(parts[:-1]), parts[-1]
+    named = resolver.named.get(name.casefold(), ()) if not words else ()
+    if named:
+        return wrapped(_own_name(resolver, name, named))
     measure = resolver.measure_named(words, name)
     has_column = _has_column(resolver, words, name)
     if measure is not None and has_column:
@@ -96,6 +99,27 @@ def _name(resolver: Resolver, column: exp.Column) -> exp.Expr:
         return wrapped(resolver.measure(*measure))
     found_words, found = resolver.field(words, name)
     return bound_column(found_words, found.name)
+
+
+def _own_name(resolver: Resolver, name: str, trees: tuple[exp.Expr, ...]) -> exp.Expr:
+    """Give the measure that the question itself calls so, unless a source that it mentions knows the name as well.
+
+    A declared measure of that name is no rival when it is the same aggregate.
+    """
+    columns = [one for one in resolver.names.columns.get(name.casefold(), ()) if one in resolver.mentioned]
+    measures = [one for one in resolver.names.measures.get(name.casefold(), ()) if one in resolver.mentioned]
+    rivals = [f"the column `{one}.{name}`" for one in columns]
+    for one in measures:
+        found = resolver.measure_named((one,), name)
+        if found is not None and resolver.measure(*found) not in trees:
+            rivals.append(f"the measure `{one}.{name}`")
+    if rivals or len(set(trees)) > 1:
+        rivals = rivals or ["another one of that name"]
+        raise QueryError(
+            f"In a filter `{name}` may mean the measure of the question, or {' or '.join(rivals)}.",
+            hint="Write the name with its source for what the layer declares, or give the measure another `name`.",
+        )
+    return trees[0].copy()
 
 
 def _has_column(resolver: Resolver, words: tuple[str, ...], name: str) -> bool:

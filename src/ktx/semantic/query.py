@@ -242,9 +242,15 @@ def _period(model: PeriodModel | None) -> Period | None:
 
 
 def _order(text: str) -> OrderAsk:
-    head, _, last = text.strip().rpartition(" ")
-    if head and last.lower() in get_args(Direction):
-        return OrderAsk(field=head.strip(), direction=cast("Direction", last.lower()))
+    """Read `field`, `field desc` or `field:desc`.
+
+    >>> _order("revenue:desc").direction
+    'desc'
+    """
+    for sign in (" ", ":"):
+        head, _, last = text.strip().rpartition(sign)
+        if head.strip() and last.strip().lower() in get_args(Direction):
+            return OrderAsk(field=head.strip(), direction=cast("Direction", last.strip().lower()))
     return OrderAsk(field=text.strip())
 
 

@@ -129,13 +129,14 @@ class Resolver:
     """Binds the free text of one question; gathers its leaves and the remarks that come up."""
 
     def __init__(self, *, graph: Graph, router: Router, names: Names, facts: Facts) -> None:
-        """Start with no leaves; `mentioned` is filled by the steps before binding."""
+        """Start with no leaves; `mentioned` is filled before binding, and `named`, what the question calls its measures, before its filters."""
         self.graph = graph
         self.layer = graph.layer
         self.router = router
         self.names = names
         self.facts = facts
         self.mentioned: list[str] = []
+        self.named: dict[str, tuple[exp.Expr, ...]] = {}
         self.leaves: dict[str, Leaf] = {}
         self.used_measures: list[str] = []
         self._keys: dict[str, str] = {}
