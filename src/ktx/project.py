@@ -162,6 +162,26 @@ def project_lock(project: Project, *, timeout_s: float = 60.0) -> Generator[None
         ) from error
 
 
+@contextmanager
+def server_lock(project: Project) -> Generator[bool]:
+    """Take the lock that the project's MCP server holds while it lives, and tell whether it was free.
+
+    It is the kernel's: a server that was killed holds it no longer, whoever has its process number now.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(ensure_state_dir(project) / "mcp.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def create_project(root: Path, *, config_text: str = NEW_CONFIG, is_existing_ok: bool = False) -> Project:
     """Make a project in `root` and commit it: ktx.yaml, the folders of the layer, and a `.ktx/` that git passes over.
 

@@ -42,9 +42,12 @@ class WikiSearchInput(ToolInput):
 
 
 class WikiReadInput(ToolInput):
-    """Which page to read."""
+    """Which page to read, or which part of it."""
 
     key: Annotated[Name, Field(description="a page key, such as `net-revenue`")]
+    section: Annotated[
+        Name | None, Field(description="a heading of the page: gives only the part under it, of a long page")
+    ] = None
 
 
 class TableParts(ToolInput):

@@ -5,6 +5,9 @@ Transport is not its business: `stdio` and `http` run what `build_server` gives.
 
 import json
 import logging
+import threading
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -13,31 +16,79 @@ import mcp_types as types
 from mcp.server import Server, ServerRequestContext
 from pydantic import ValidationError
 
-from ktx.errors import KtxError
-from ktx.mcp.tools import Tool, instructions, offered_tools
+from ktx.errors import KtxError, OutsideError
+from ktx.mcp.tools import TOOLS, Tool, input_schema, instructions, offered_tools, tool_named
 from ktx.serve.answers import Answer
-from ktx.serve.desk import Desk
+from ktx.serve.fit import DEFAULT_MAX_TOKENS, chars, fit
+from ktx.serve.live import Desks
+from ktx.serve.stop import Stop, stoppable
 from ktx.suggest import did_you_mean
 from ktx.version import __version__
 
 _log = logging.getLogger(__name__)
 _MOST_PROBLEMS = 8
+_LONGEST_REFUSAL = 4_000
 _PROGRESS_AFTER_S = 2.0
+_STOP_AGAIN_S = 0.1
+_MOST_READING = 4
+"""Calls that answer from files and the index run this many at a time: more threads would only take turns."""
+_MOST_ASKING = 64
+"""Calls that wait for a database; each connection has its own, lower limit."""
 
 
-def build_server(desk: Desk) -> Server[Any]:
-    """Make a server that answers from `desk`."""
+class Calls:
+    """The calls in flight, so that whoever stops the server can let them finish or stop them."""
+
+    def __init__(self) -> None:
+        self._stops: set[Stop] = set()
+        self._is_closing = False
+
+    def __len__(self) -> int:
+        return len(self._stops)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the server is being stopped."""
+        return self._is_closing
+
+    def add(self) -> Stop:
+        """Count a call and give its stop button."""
+        stop = Stop()
+        self._stops.add(stop)
+        return stop
+
+    def remove(self, stop: Stop) -> None:
+        """Forget a call that has ended."""
+        self._stops.discard(stop)
+
+    def close(self) -> None:
+        """Note that the server is being stopped."""
+        self._is_closing = True
+
+    async def stop_all(self) -> None:
+        """Stop every call in flight, and wait until each has given its answer."""
+        while self._stops:
+            for stop in tuple(self._stops):
+                await anyio.to_thread.run_sync(stop.press)
+            await anyio.sleep(_STOP_AGAIN_S)
+
+
+def build_server(
+    desks: Desks, *, max_tokens: int = DEFAULT_MAX_TOKENS, calls: Calls | None = None
+) -> Server[Any]:
+    """Make a server that answers from `desks`, each answer within `max_tokens`."""
+    kitchen = _Kitchen(desks, max_tokens=max_tokens, calls=Calls() if calls is None else calls)
 
     async def list_tools(
         context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         del context, params
-        return types.ListToolsResult(tools=[tool_entry(tool) for tool in offered_tools(desk)])
+        return await kitchen.list_tools()
 
     async def call_tool(
         context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        return await _call(desk, context, params)
+        return await kitchen.call(context, params)
 
     return Server(
         "ktx",
@@ -46,6 +97,8 @@ def build_server(desk: Desk) -> Server[Any]:
         instructions=instructions(),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        # without it, the transport would list all tools again for each call, to check headers that no tool of ours declares
+        get_tool_input_schema=input_schema,
     )
 
 
@@ -67,39 +120,106 @@ def tool_entry(tool: Tool[Any]) -> types.Tool:
     )
 
 
-async def _call(
-    desk: Desk, context: ServerRequestContext[Any], params: types.CallToolRequestParams
-) -> types.CallToolResult:
-    tools = {tool.name: tool for tool in offered_tools(desk)}
-    tool = tools.get(params.name)
-    if tool is None:
-        return _failure(f"There is no tool `{params.name[:80]}`.{did_you_mean(params.name[:80], tools)}")
-    try:
-        given = tool.read(params.arguments or {})
-    except KtxError as error:
-        return _failure(_explained(error))
-    except ValidationError as error:
-        return _failure(_problems(error, tool))
-    except RecursionError:
-        return _failure("The arguments are nested too deeply.")
-    result = _failure("The call was cancelled.")
-    async with anyio.create_task_group() as group:
-        group.start_soon(_report, context, tool.name)
-        result = await anyio.to_thread.run_sync(_run, tool, desk, given, abandon_on_cancel=True)
-        group.cancel_scope.cancel()
-    return result
+class _Kitchen:
+    """Where calls are worked on: in threads, reading ones and those that wait for a database apart."""
 
+    def __init__(self, desks: Desks, *, max_tokens: int, calls: Calls) -> None:
+        self._desks = desks
+        self._max_chars = chars(max_tokens)
+        self._calls = calls
+        self._reading = anyio.CapacityLimiter(_MOST_READING)
+        self._asking = anyio.CapacityLimiter(_MOST_ASKING)
 
-def _run(tool: Tool[Any], desk: Desk, given: object) -> types.CallToolResult:
-    """Run a tool in this thread. Every failure becomes an answer; what is not ours to tell stays in the log."""
-    try:
-        return _success(tool.run(desk, given))
-    except KtxError as error:
-        return _failure(_explained(error))
-    except Exception:  # noqa: BLE001 - the border: a client is told, the log knows, the server goes on
-        _log.exception("the tool %s failed", tool.name)
-        return _failure(
-            f"`{tool.name}` failed inside ktx; the server's log says more. Another call may work."
+    async def list_tools(self) -> types.ListToolsResult:
+        """List what this project can use; everything while ktx.yaml cannot be read, for each call then says why."""
+        tools = await anyio.to_thread.run_sync(self._offered, limiter=self._reading)
+        return types.ListToolsResult(tools=[tool_entry(tool) for tool in tools])
+
+    async def call(
+        self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        tool = tool_named(params.name)
+        stop = self._calls.add()
+        started = time.monotonic()
+        result = _failure("The call was cancelled.")
+        try:
+            if tool is not None and tool.is_asking:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_report, context, tool.name)
+                    result = await self._in_thread(params, stop, self._asking)
+                    group.cancel_scope.cancel()
+            else:
+                result = await self._in_thread(params, stop, self._reading)
+        finally:
+            self._calls.remove(stop)
+        _log.info(
+            "%s %s in %.0f ms",
+            tool.name if tool else "an unknown tool",
+            "was refused" if result.is_error else "answered",
+            (time.monotonic() - started) * 1000,
+        )
+        return result
+
+    async def _in_thread(
+        self, params: types.CallToolRequestParams, stop: Stop, limiter: anyio.CapacityLimiter
+    ) -> types.CallToolResult:
+        """Work on a call in a thread. A cancelled call is stopped in the database too, and is over when its thread is."""
+        is_over = threading.Event()
+
+        def work() -> types.CallToolResult:
+            try:
+                return self._answer(params, stop)
+            finally:
+                is_over.set()
+
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                while not is_over.is_set():
+                    await anyio.to_thread.run_sync(stop.press)
+                    await anyio.sleep(_STOP_AGAIN_S)
+            _log.info("%s was cancelled", params.name[:80])
+            raise
+
+    def _offered(self) -> tuple[Tool[Any], ...]:
+        try:
+            with self._desks.using() as desk:
+                return offered_tools(desk)
+        except KtxError:
+            return TOOLS
+
+    def _answer(self, params: types.CallToolRequestParams, stop: Stop) -> types.CallToolResult:
+        """Work on a call in this thread. Every failure becomes an answer; what is not ours to tell stays in the log."""
+        arguments = params.arguments or {}
+        tool = tool_named(params.name)
+        try:
+            _ensure_text(arguments)
+            with stoppable(stop), self._desks.using() as desk:
+                if tool is None or not tool.is_offered(desk):
+                    known = [each.name for each in offered_tools(desk)]
+                    name = params.name[:80]
+                    return _failure(f"There is no tool `{name}`.{did_you_mean(name, known)}")
+                return self._success(tool, tool.run(desk, tool.read(arguments)))
+        except OutsideError as error:
+            if self._calls.is_closing:
+                return _failure("The server is being stopped, and the call was cancelled. Call again later.")
+            return _failure(_explained(error))
+        except KtxError as error:
+            return _failure(_explained(error))
+        except ValidationError as error:
+            return _failure(_problems(error, tool) if tool else "The arguments cannot be used.")
+        except RecursionError:
+            return _failure("The arguments are nested too deeply.")
+        except Exception:  # noqa: BLE001 - the border: a client is told, the log knows, the server goes on
+            name = tool.name if tool else "?"
+            _log.exception("the tool %s failed", name)
+            return _failure(f"`{name}` failed inside ktx; the server's log says more. Another call may work.")
+
+    def _success(self, tool: Tool[Any], answer: Answer) -> types.CallToolResult:
+        plain, text = fit(answer.plain(), tool.cuts, max_chars=self._max_chars)
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text=text)], structured_content=plain
         )
 
 
@@ -110,6 +230,15 @@ async def _report(context: ServerRequestContext[Any], name: str) -> None:
         await anyio.sleep(_PROGRESS_AFTER_S)
         seconds += _PROGRESS_AFTER_S
         await context.session.report_progress(seconds, message=f"{name} has been running for {seconds:.0f} s")
+
+
+def _ensure_text(arguments: Mapping[str, Any]) -> None:
+    """Refuse half letters, which neither a database nor the protocol can hold."""
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        message = "The arguments hold text that is not valid Unicode (half of a surrogate pair)."
+        raise KtxError(message) from None
 
 
 def _explained(error: KtxError) -> str:
@@ -143,11 +272,7 @@ def _problems(error: ValidationError, tool: Tool[Any]) -> str:
     return "\n".join(lines)
 
 
-def _success(answer: Answer) -> types.CallToolResult:
-    plain = answer.plain()
-    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=plain)
-
-
 def _failure(text: str) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
+    shown = text if len(text) <= _LONGEST_REFUSAL else f"{text[:_LONGEST_REFUSAL]}…"
+    shown = shown.encode("utf-8", "replace").decode("utf-8")
+    return types.CallToolResult(content=[types.TextContent(type="text", text=shown)], is_error=True)

@@ -35,6 +35,7 @@ from ktx.serve.desk import Desk
 from ktx.serve.dictionary import dictionary_search
 from ktx.serve.discover import discover_data
 from ktx.serve.entities import EntityAsk, entity_details
+from ktx.serve.fit import Cut
 from ktx.serve.query import QueryAsk, QueryInput, parse_ask, sl_query
 from ktx.serve.sources import sl_read_source
 from ktx.serve.sql import is_sql_allowed, sql_execution
@@ -50,7 +51,9 @@ def _always(desk: Desk) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Generic[Input]):
-    """One tool. `is_offered` says whether this project can use it at all.
+    """One tool. `is_offered` says whether this project can use it at all, `is_asking` whether it waits for a database.
+
+    `cuts` says what of an answer is given up first when it is too long.
 
     `run` is given what `parse` makes of the arguments, by default the input model itself.
     """
@@ -62,7 +65,9 @@ class Tool(Generic[Input]):
     run: Callable[[Desk, Any], Answer]
     parse: Callable[[Mapping[str, object]], object] | None = None
     is_idempotent: bool = False
+    is_asking: bool = False
     is_offered: Callable[[Desk], bool] = _always
+    cuts: tuple[Cut, ...] = ()
 
     def read(self, arguments: Mapping[str, object]) -> object:
         """Check the arguments and give what `run` takes.
@@ -79,11 +84,27 @@ class Tool(Generic[Input]):
 
     def input_schema(self) -> dict[str, Any]:
         """Give the JSON Schema of the arguments."""
-        return self.input.model_json_schema(by_alias=True)
+        return _input_schema(self.input)
 
     def output_schema(self) -> dict[str, Any]:
         """Give the JSON Schema of the structured answer."""
-        return self.output.model_json_schema(by_alias=True)
+        return _output_schema(self.output)
+
+
+@cache
+def _input_schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True)
+
+
+@cache
+def _output_schema(model: type[Answer]) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True)
+    schema["properties"]["cut"] = {
+        "description": "what was left out to keep the answer short, and how to get it; absent when it is whole",
+        "items": {"type": "string"},
+        "type": "array",
+    }
+    return schema
 
 
 @cache
@@ -116,7 +137,7 @@ def _wiki_search(desk: Desk, given: WikiSearchInput) -> WikiSearch:
 
 
 def _wiki_read(desk: Desk, given: WikiReadInput) -> WikiPage:
-    return wiki_read(desk, given.key)
+    return wiki_read(desk, given.key, section=given.section)
 
 
 def _entity_details(desk: Desk, given: EntityDetailsInput) -> EntityDetails:
@@ -150,32 +171,69 @@ def _sql_execution(desk: Desk, given: SqlInput) -> SqlAnswer:
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         name="connection_list", title="List connections", input=Nothing, output=ConnectionList, run=_connection_list,
-        is_idempotent=True,
+        is_idempotent=True, cuts=(Cut(path="connections", how="ask by the id that a person names"),),
     ),
-    Tool(name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, run=_discover_data),
-    Tool(name="wiki_search", title="Search the wiki", input=WikiSearchInput, output=WikiSearch, run=_wiki_search),
     Tool(
-        name="wiki_read", title="Read a wiki page", input=WikiReadInput, output=WikiPage, run=_wiki_read, is_idempotent=True
+        name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, run=_discover_data,
+        cuts=(Cut(path="refs", how="narrow the search with `kinds`, `connectionId` or more words"),),
+    ),
+    Tool(
+        name="wiki_search", title="Search the wiki", input=WikiSearchInput, output=WikiSearch, run=_wiki_search,
+        cuts=(Cut(path="results", how="search with more words"),),
+    ),
+    Tool(
+        name="wiki_read", title="Read a wiki page", input=WikiReadInput, output=WikiPage, run=_wiki_read,
+        is_idempotent=True, cuts=(Cut(path="content", how="read one part with `section`", shape="markdown"),),
     ),
     Tool(
         name="entity_details", title="Describe tables", input=EntityDetailsInput, output=EntityDetails, run=_entity_details,
-        is_idempotent=True,
+        is_idempotent=True, cuts=(
+            Cut(path="results.*.columns", how="name the ones you need in `columns`; `discover_data` with the kind `column` finds them"),
+            Cut(path="results", how="ask for fewer tables at once"),
+        ),
     ),
     Tool(
         name="dictionary_search", title="Find where values live", input=DictionarySearchInput, output=DictionarySearch,
-        run=_dictionary_search,
+        run=_dictionary_search, cuts=(
+            Cut(path="results.*.matches", how="ask for one value at a time, with a `connectionId`"),
+            Cut(path="results", how="ask for fewer values at once"),
+        ),
     ),
     Tool(
         name="sl_read_source", title="Read a semantic source", input=SourceReadInput, output=SourceText,
         run=_sl_read_source, is_idempotent=True,
+        cuts=(Cut(path="yaml", how="`discover_data` with a word of theirs finds single columns and measures", shape="yaml"),),
     ),
-    Tool(name="sl_query", title="Ask a semantic question", input=QueryInput, output=QueryAnswer, run=_sl_query, parse=parse_ask),
+    Tool(
+        name="sl_query", title="Ask a semantic question", input=QueryInput, output=QueryAnswer, run=_sl_query, parse=parse_ask,
+        is_asking=True, cuts=(
+            Cut(path="rows", how="ask for coarser groups, add filters, or order and set `limit`", keep=20),
+            Cut(path="plan", how="ask without `include: [plan]`, or for fewer measures", shape="whole"),
+            Cut(path="rows", how="ask for coarser groups, add filters, or order and set `limit`"),
+            Cut(path="sql", how="ask for fewer measures", shape="whole"),
+        ),
+    ),
     Tool(
         name="sql_execution", title="Run read-only SQL", input=SqlInput, output=SqlAnswer, run=_sql_execution,
-        is_offered=_has_open_sql,
+        is_asking=True, is_offered=_has_open_sql,
+        cuts=(Cut(path="rows", how="aggregate or filter in SQL, select fewer columns, or page with ORDER BY, LIMIT and OFFSET"),),
     ),
 )  # fmt: skip
 """Every tool, in the order in which an agent tends to need them."""
+
+
+_TOOL_BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+def tool_named(name: str) -> Tool[Any] | None:
+    """Give the tool of that name, whether or not a project can use it; None when there is none."""
+    return _TOOL_BY_NAME.get(name)
+
+
+def input_schema(name: str) -> dict[str, Any] | None:
+    """Give the schema of a tool's arguments; None when there is no such tool."""
+    tool = tool_named(name)
+    return None if tool is None else tool.input_schema()
 
 
 def offered_tools(desk: Desk) -> tuple[Tool[Any], ...]:

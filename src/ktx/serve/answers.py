@@ -401,7 +401,7 @@ class Receipt(Answer):
 
 
 class QueryAnswer(Answer):
-    """The rows that answer a semantic question. `totalRows` counts the rows given; `warnings` say what to know about them."""
+    """The rows that answer a semantic question. `totalRows` counts them; `warnings` say what to know about them."""
 
     connection_id: str | None = None
     dialect: str | None = None

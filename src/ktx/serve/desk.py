@@ -28,9 +28,10 @@ LOCAL_USER = "local"
 
 @dataclass(kw_only=True)
 class _Open:
-    """What is open; guarded by `lock`."""
+    """What is open; guarded by `lock`, the index by `index_lock`, which may be held while `lock` is taken and never the other way."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
+    index_lock: threading.RLock = field(default_factory=threading.RLock)
     layers: "dict[str, tuple[str, Layer]]" = field(default_factory=dict[str, "tuple[str, Layer]"])
     looked_at: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]])
     warehouses: "dict[str, Warehouse]" = field(default_factory=dict[str, "Warehouse"])
@@ -59,11 +60,17 @@ class Desk:
         with self._open.lock:
             warehouses = list(self._open.warehouses.values())
             self._open.warehouses.clear()
+        for warehouse in warehouses:
+            warehouse.close()
+        with self._open.index_lock:
             if self._open.index is not None:
                 self._open.index.close()
                 self._open.index = None
-        for warehouse in warehouses:
-            warehouse.close()
+
+    @contextmanager
+    def using(self) -> "Generator[Desk]":
+        """Hold this desk for one call; `ktx.serve.live` has one that follows ktx.yaml."""
+        yield self
 
     def connection_id(self, given: str | None) -> str:
         """Give the warehouse meant: the named one, or the only one.
@@ -145,7 +152,7 @@ class Desk:
         from ktx.search.reindex import refresh
         from ktx.serve.scans import value_batches, values_taken
 
-        with self._open.lock:
+        with self._open.index_lock:
             now = self.clock()
             if self._open.index is None:
                 self._open.index = open_index(self._state_dir() / "index.sqlite")

@@ -1,5 +1,6 @@
 """Wiki pages: found, listed, read."""
 
+from ktx.errors import LayerError
 from ktx.files import read_text
 from ktx.search.lanes import Scope
 from ktx.search.query import Hit, search
@@ -7,8 +8,12 @@ from ktx.search.text import excerpt, query_terms
 from ktx.serve.answers import WikiHit, WikiPage, WikiSearch
 from ktx.serve.desk import Desk
 from ktx.serve.lanes import lane_statuses
+from ktx.suggest import did_you_mean
 from ktx.wiki.page import split_front_matter
+from ktx.wiki.sections import section_of, split_blocks
 from ktx.wiki.store import load_page, load_pages, visible_pages
+
+_MOST_SECTIONS = 30
 
 
 def wiki_search(desk: Desk, query: str, *, limit: int = 10, connection_id: str | None = None) -> WikiSearch:
@@ -47,24 +52,36 @@ def wiki_list(desk: Desk, *, limit: int | None = None, connection_id: str | None
     return WikiSearch(results=hits, total_found=len(pages))
 
 
-def wiki_read(desk: Desk, key: str) -> WikiPage:
-    """Give a page in full.
+def wiki_read(desk: Desk, key: str, *, section: str | None = None) -> WikiPage:
+    """Give a page in full, or only the part of its text under the heading `section`.
 
     Raises:
         UsageError: `key` is not a page key.
-        LayerError: there is no such page, or it cannot be read.
+        LayerError: there is no such page or section, or it cannot be read.
     """
     page = load_page(desk.project.wiki_dir, key, user_id=desk.user_id)
+    text = page.body if section is None else _section(page.body, key, section)
     return WikiPage(
         key=page.key,
         summary=page.summary,
-        content=page.body.strip("\n"),
+        content=text.strip("\n"),
         scope=page.scope,
         tags=list(page.tags) or None,
         refs=list(page.refs) or None,
         sl_refs=list(page.sl_refs) or None,
         stale_since=page.stale_since.isoformat() if page.stale_since else None,
     )
+
+
+def _section(text: str, key: str, title: str) -> str:
+    blocks = split_blocks(text)
+    found = section_of(blocks, title)
+    if found:
+        return "".join(block.text for block in found)
+    titles = [block.title for block in blocks if block.level]
+    message = f"page `{key}` has no section `{title[:80]}`.{did_you_mean(title, titles)}"
+    known = ", ".join(f"`{name[:60]}`" for name in titles[:_MOST_SECTIONS])
+    raise LayerError(message, hint=f"its sections: {known}" if known else "it has no headings: read it whole")
 
 
 def page_snippet(desk: Desk, hit: Hit, terms: tuple[str, ...]) -> str:

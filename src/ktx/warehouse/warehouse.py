@@ -15,6 +15,10 @@ from ktx.warehouse.guard import prepare_query
 from ktx.warehouse.identify import table_expression, with_paths
 from ktx.warehouse.keys import Inclusion, InclusionCheck
 from ktx.warehouse.rows import Rows
+from ktx.warehouse.stop import current_stop
+
+_STOP_CHECK_S = 0.2
+"""How often a caller who waits for a free session asks whether it was stopped."""
 
 
 class Warehouse:
@@ -140,22 +144,31 @@ class Warehouse:
         return ready.sql(dialect=self.dialect, comments=False)
 
     def _execute(self, sql: str, *, max_rows: int | None, timeout_s: float | None) -> Rows:
-        with self._session() as session:
-            return session.execute(sql, max_rows=max_rows, timeout_s=timeout_s or self._timeout_s)
+        limit_s = timeout_s or self._timeout_s
+        stop = current_stop()
+        if stop is None:
+            with self._slots, self._session() as session:
+                return session.execute(sql, max_rows=max_rows, timeout_s=limit_s)
+        while not self._slots.acquire(timeout=_STOP_CHECK_S):
+            stop.ensure_going(self.connection_id)
+        try:
+            with self._session() as session, stop.covering(session, self.connection_id):
+                return session.execute(sql, max_rows=max_rows, timeout_s=limit_s)
+        finally:
+            self._slots.release()
 
     @contextmanager
     def _session(self) -> Generator[Session]:
-        with self._slots:
-            session = self._take()
-            try:
-                yield session
-            except WarehouseError:
-                self._give_back(session, is_usable=False)
-                raise
-            except BaseException:
-                self._give_back(session, is_usable=True)
-                raise
+        session = self._take()
+        try:
+            yield session
+        except WarehouseError:
+            self._give_back(session, is_usable=False)
+            raise
+        except BaseException:
             self._give_back(session, is_usable=True)
+            raise
+        self._give_back(session, is_usable=True)
 
     def _take(self) -> Session:
         with self._lock:
