@@ -56,11 +56,24 @@ def test_the_ingest_finds_declared_and_undeclared_joins_and_leaves_doubts_to_a_p
     (connection,) = demo.ingest.connections
     assert {(join.text, join.origin) for join in connection.joins} == {
         ("flights.carrier -> airlines.carrier", "inferred"),
+        ("flights.(origin, time_hour) -> weather.(origin, time_hour)", "inferred"),
         ("order_items.order_id -> orders.id", "inferred"),
         ("orders.customer_id -> customers.id", "formal"),
         ("refunds.order_id -> orders.id", "inferred"),
     }
-    assert "flights.tailnum -> planes.tailnum" in {join.text for join in connection.review}
+    assert {join.text for join in connection.review} == {
+        "flights.dest -> airports.faa",
+        "flights.origin -> airports.faa",
+        "flights.tailnum -> planes.tailnum",
+    }
+    wrong = (
+        "flights.sum_flight",
+        "airports.sum_tz",
+        "airports.sum_alt",
+        "planes.sum_engines",
+        "planes.sum_seats",
+    )
+    assert not set(wrong) & set(connection.measures)
     assert connection.findings == ()
 
 

@@ -226,3 +226,53 @@ def test_a_rejection_by_a_person_stands_against_the_data(tmp_path: Path) -> None
     found = find(path, decided=[rejected])
     assert links(found) == set()
     assert links(found, "review") == set()
+
+
+def test_a_column_that_plays_another_role_beside_a_known_one_waits_for_a_person(tmp_path: Path) -> None:
+    def code(number: int) -> str:
+        return f"{chr(65 + number % 26)}{chr(65 + number * 7 % 26)}{chr(65 + number * 11 % 23)}"
+
+    ports = sorted({code(n) for n in range(1, 200)})
+    path = make(
+        tmp_path,
+        {
+            "ports": ("faa TEXT, lat REAL", [(one, 1.5) for one in ports]),
+            "trips": (
+                "no INTEGER, dest TEXT, origin TEXT, deck TEXT",
+                rows(300, int, lambda n: ports[n % 120], lambda n: ports[n % 3], lambda n: "UML"[n % 3]),
+            ),
+            "weather": ("origin TEXT, day INTEGER, humid REAL", rows(60, lambda n: ports[n % 3], lambda n: n // 3, float)),
+        },
+    )  # fmt: skip
+    found = find(path)
+    assert {"trips.dest -> ports.faa", "trips.origin -> ports.faa", "weather.origin -> ports.faa"} <= (
+        links(found) | links(found, "review")
+    )
+    assert "trips.origin -> ports.faa" not in links(found)
+    assert not [one for one in found.relationships if "deck" in one.source_columns]
+    (origin,) = [
+        one for one in found.relationships if one.source_columns == ("origin",) and one.source.name == "trips"
+    ]
+    assert "`dest` of the same table refers there" in [reason.detail for reason in origin.evidence]
+
+
+def test_a_key_of_a_thing_and_a_moment_is_found_where_another_table_has_both(tmp_path: Path) -> None:
+    def hour(number: int) -> str:
+        return f"2024-01-{number // 24 + 1:02} {number % 24:02}:00:00"
+
+    path = make(
+        tmp_path,
+        {
+            "readings": (
+                "site TEXT, at_hour TIMESTAMP, humid REAL",
+                [(site, hour(n), n / 3) for site in ("north", "south", "west") for n in range(100)],
+            ),
+            "trips": (
+                "trip_no INTEGER, site TEXT, at_hour TIMESTAMP",
+                rows(400, int, lambda n: ("north", "south")[n % 2], lambda n: hour(n % 90)),
+            ),
+        },
+    )  # fmt: skip
+    found = find(path)
+    assert links(found) == {"trips.site+at_hour -> readings.site+at_hour"}
+    assert {key.columns for key in found.keys.primary.values()} == {("site", "at_hour"), ("trip_no",)}

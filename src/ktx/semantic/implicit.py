@@ -1,8 +1,8 @@
 """Measures that every scanned table has without anyone writing them: its rows, and sums and averages of what adds up.
 
 They are derived when a manifest table becomes a source, and never stored. A declared measure of the same name wins.
-Whether a number adds up is judged by its column's name; when in doubt there is no implicit measure, since a person can
-declare one in a line, while a sum of postal codes looks like an answer.
+Whether a number adds up is judged by its column's name, which must say so: when in doubt there is no implicit measure, since
+a person can declare one in a line, while a sum of flight numbers or of time zones looks like an answer.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,117 +19,41 @@ from ktx.names import words
 Additivity = Literal["sum", "average", "neither"]
 
 ROW_COUNT = "row_count"
-_IDENTIFYING = frozenset(
-    [
-        "id",
-        "ids",
-        "key",
-        "pk",
-        "fk",
-        "code",
-        "codes",
-        "no",
-        "nr",
-        "num",
-        "number",
-        "uuid",
-        "guid",
-        "hash",
-        "zip",
-        "zipcode",
-        "postal",
-        "postcode",
-        "phone",
-        "fax",
-        "ean",
-        "isbn",
-        "sku",
-        "lat",
-        "latitude",
-        "lon",
-        "lng",
-        "longitude",
-        "x",
-        "y",
-        "z",
-        "year",
-        "yr",
-        "quarter",
-        "qtr",
-        "month",
-        "week",
-        "day",
-        "dow",
-        "doy",
-        "hour",
-        "minute",
-        "second",
-        "date",
-        "time",
-        "epoch",
-        "timestamp",
-        "rank",
-        "position",
-        "version",
-        "flag",
-        "type",
-        "kind",
-        "status",
-        "category",
-        "class",
-        "dir",
-        "direction",
-    ]
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_IDENTIFYING = _set(
+    "id ids key pk fk code codes no nr number uuid guid hash zip zipcode postal postcode phone fax ean isbn sku flight "
+    "lat latitude lon lng longitude x y z alt altitude elevation tz timezone offset utc dst "
+    "year yr quarter qtr month week day dow doy hour minute second date time epoch timestamp "
+    "rank position version revision line sequence seq flag type kind status category class dir direction"
 )
 """A last word that says: this number names or places something."""
-_INTENSIVE = frozenset(
-    [
-        "rate",
-        "rates",
-        "ratio",
-        "percent",
-        "percentage",
-        "pct",
-        "share",
-        "score",
-        "rating",
-        "age",
-        "avg",
-        "average",
-        "mean",
-        "median",
-        "min",
-        "max",
-        "minimum",
-        "maximum",
-        "stddev",
-        "variance",
-        "index",
-        "temp",
-        "temperature",
-        "humid",
-        "humidity",
-        "dewp",
-        "pressure",
-        "speed",
-        "visib",
-        "density",
-        "level",
-        "balance",
-        "stock",
-        "inventory",
-        "capacity",
-        "probability",
-        "confidence",
-        "factor",
-        "multiplier",
-        "per",
-    ]
+_INTENSIVE = _set(
+    "rate rates ratio percent percentage pct share score rating ratings age avg average mean median min max minimum maximum "
+    "stddev variance index temp temperature humid humidity dewp pressure speed gust velocity visib visibility density level "
+    "balance stock inventory capacity probability confidence factor multiplier per price margin salary wage "
+    "height width depth length weight satisfaction nps preis precio prix latency utilization"
 )
 """A word anywhere in the name that says: this number has an average, but no total."""
-_DURATIONS = frozenset(
-    {"air", "run", "lead", "wait", "elapsed", "processing", "response", "cycle", "idle", "duration"}
+_ADDITIVE = _set(
+    "amount amt total totals sum subtotal revenue sales turnover income earnings gmv proceeds cost costs expense expenses spend "
+    "spending fee fees charge charges commission commissions tax taxes vat discount discounts tip tips refund refunds refunded "
+    "credit credits debit debits payment payments paid payout payouts profit loss losses premium premiums donation value val "
+    "freight shipping handling surcharge toll fare fares "
+    "quantity qty count cnt counts units pieces copies distance miles mileage km kilometers kilometres meters metres "
+    "duration delay delays downtime uptime hours minutes seconds days milliseconds ms secs mins hrs "
+    "bytes kb mb gb tokens clicks impressions views pageviews visits sessions downloads installs signups conversions leads "
+    "purchases orders returns cancellations passengers guests attendees calls messages errors requests hits retries "
+    "goals wins runs steps calories kwh energy precip precipitation rainfall snowfall emissions co2 "
+    "betrag summe umsatz menge anzahl kosten rabatt steuer gewinn importe monto cantidad ventas costo coste descuento impuesto "
+    "montant quantite nombre ventes cout remise quantidade valor"
 )
+"""A word that says: this number counts or measures something whose parts make a whole."""
+_DURATIONS = _set("air run lead wait elapsed processing response cycle idle duration")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +101,10 @@ def implicit_measures(
 def additivity(column: str) -> Additivity:
     """Judge from its name whether a numeric column may be summed, only averaged, or neither.
 
-    >>> [additivity(name) for name in ("amount", "air_time", "dep_time", "unitPrice", "conversion_rate", "zip")]
-    ['sum', 'sum', 'neither', 'average', 'average', 'neither']
+    >>> [additivity(name) for name in ("amount", "air_time", "num_items", "unitPrice", "conversion_rate")]
+    ['sum', 'sum', 'sum', 'average', 'average']
+    >>> [additivity(name) for name in ("dep_time", "zip", "flight", "tz", "seats", "alt")]
+    ['neither', 'neither', 'neither', 'neither', 'neither', 'neither']
     """
     parts = words(column)
     if not parts:
@@ -186,11 +112,22 @@ def additivity(column: str) -> Additivity:
     last = next((part for part in reversed(parts) if not part.isdigit()), parts[-1])
     if last == "time" and _DURATIONS.intersection(parts):
         return "sum"
+    if _is_count(parts):
+        return "sum"
     if last in _IDENTIFYING:
         return "neither"
-    if _INTENSIVE.intersection(parts) or ("unit" in parts and last in {"price", "cost"}):
+    if _INTENSIVE.intersection(parts):
+        return "sum" if last in {"amount", "amt", "total"} else "average"
+    if "unit" in parts and last in {"cost", "value", "amount"}:
         return "average"
-    return "sum"
+    return "sum" if _ADDITIVE.intersection(parts) else "neither"
+
+
+def _is_count(parts: Sequence[str]) -> bool:
+    """Whether a name says that it counts: `num_items`, `n_orders`, `item_count`, `number_of_items`."""
+    return len(parts) > 1 and (
+        parts[0] in {"num", "n", "cnt", "count"} or tuple(parts[:2]) in {("number", "of"), ("no", "of")}
+    )
 
 
 def _is_plain(name: str) -> bool:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ktx.catalog import Catalog, Table, TableRef
+from ktx.catalog import Catalog, Column, Table, TableRef
 from ktx.scan.relationships.candidates import Candidate
 from ktx.scan.relationships.families import can_compare, family
 from ktx.scan.relationships.keys import Key, Keys
@@ -45,7 +45,7 @@ def _candidate(table: Table, target: Table, key: Key, naming: Naming, keys: Keys
                 for column in table.columns
                 if naming.column(table.ref, column.name).words == wanted
                 and other is not None
-                and can_compare(family(column), family(other))
+                and _are_comparable(column, other)
             ),
             None,
         )
@@ -61,6 +61,11 @@ def _candidate(table: Table, target: Table, key: Key, naming: Naming, keys: Keys
         name=0.96 if own is not None and set(columns) < set(own.columns) else 0.93,
         why="have the names of the key's columns",
     )
+
+
+def _are_comparable(one: Column, other: Column) -> bool:
+    is_time = one.kind == "time" and one.native_type == other.native_type
+    return is_time or can_compare(family(one), family(other))
 
 
 def _extends(one: TableRef, other: TableRef, naming: Naming) -> bool:

@@ -15,11 +15,14 @@ from ktx.scan.relationships.naming import Naming, read_names
 from ktx.scan.relationships.polymorphic import polymorphic_candidates
 from ktx.scan.relationships.probe import Answer, Budget, Probe, Question
 from ktx.scan.relationships.score import Thresholds, decide, score, surprise, surprise_bits
+from ktx.scan.relationships.siblings import sibling_candidates
 from ktx.scan.relationships.values import value_candidates
 
 _PER_QUERY = 12
 _NEAR = 0.015
 _GUESSED_KEY = 0.97
+_SIBLING = 0.55
+_SIBLING_ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,7 @@ def find_relationships(
     _follow_composites(search)
     _follow_names(search)
     _follow_values(search)
+    _follow_siblings(search)
     _settle_mutual(search)
     order = sorted(
         search.found, key=lambda one: (one.source, one.source_columns, one.target, one.target_columns)
@@ -245,6 +249,35 @@ def _follow_values(search: _Search) -> None:
     _choose(search, _judge(search, named))
 
 
+def _follow_siblings(search: _Search) -> None:
+    """Look where one column's target is known for columns that play another role: `origin` beside `dest`.
+
+    Their values alone are too few to speak. What is found waits for a person.
+    """
+    if search.probe is None:
+        return
+    for _ in range(_SIBLING_ROUNDS):
+        taken = {(one.source, one.source_columns[0]) for one in search.found if len(one.source_columns) == 1}
+        found = sibling_candidates(
+            search.catalog, search.profiles, search.naming, search.keys, search.found, taken=frozenset(taken)
+        )
+        judged = _judge(search, [one.candidate for one in found])
+        fresh = [
+            _as_sibling(made, one.why, _value_strength(search, one.candidate))
+            for one, made in zip(found, judged, strict=True)
+            if any(reason.signal == "data" and reason.strength == 1.0 for reason in made.evidence)
+        ]
+        if not fresh:
+            return
+        _choose(search, fresh)
+
+
+def _as_sibling(one: Relationship, why: str, value: float) -> Relationship:
+    total = round(0.9 * score(name=_SIBLING, key=1.0, value=value, coverage=1.0), 4)
+    evidence = Evidence(signal="siblings", strength=_SIBLING, detail=why)
+    return replace(one, score=total, decision="review", evidence=(evidence, *one.evidence))
+
+
 def _judge(search: _Search, candidates: Sequence[Candidate]) -> list[Relationship]:
     """Ask the data about candidates and score them, in their order."""
     by_table: defaultdict[TableRef, list[Question]] = defaultdict(list)
@@ -271,7 +304,7 @@ def _relationship(search: _Search, one: Candidate, answers: Mapping[Question, An
         return _made(search, one, total=total, decision=decision, evidence=evidence)
     value = _value_strength(search, one)
     if value:
-        detail = "values that would hardly meet by accident"
+        detail = "values that would hardly meet by accident" if value >= 0.5 else "few values to go by"
         evidence.append(Evidence(signal="values", strength=round(value, 2), detail=detail))
     evidence.append(_inclusion_evidence(answer))
     total = score(name=one.name, key=key, value=value, coverage=answer.coverage)

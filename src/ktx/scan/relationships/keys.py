@@ -1,6 +1,7 @@
 """Primary keys and alternate keys: which columns identify a row, judged by names, types and, where there are rows, the data."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +33,9 @@ _SEQUENCES = frozenset(
 _ENOUGH = 0.65
 _PERHAPS = 0.45
 _MOST_PROOFS = 3
+_MOST_SHARING = 50
+"""A column that more tables have (`updated_at`, `tenant_id`) points at none of them."""
+_DATE_PARTS = frozenset({"year", "month", "day", "hour", "minute", "week", "quarter"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,7 @@ def find_keys(
     """Find the keys of every table. Queries are spent only where no single column is a key and some pair may be."""
     primary: dict[TableRef, Key] = {}
     alternates: dict[TableRef, tuple[Key, ...]] = {}
+    shared = _sharing_tables(catalog)
     for table in catalog.tables:
         if table.primary_key:
             primary[table.ref] = Key(
@@ -85,6 +90,8 @@ def find_keys(
             primary[table.ref] = singles[0]
         if table.ref not in primary:
             composite = _composite_key(table, profiles.get(table.ref), naming, probe=probe, budget=budget)
+            if composite is None and not (singles and singles[0].score >= _PERHAPS):
+                composite = _shared_key(table, profiles.get(table.ref), naming, probe, budget, shared)
             if composite:
                 primary[table.ref] = composite
             elif singles and singles[0].score >= _PERHAPS:
@@ -217,6 +224,59 @@ def _composite_key(
         counted = probe.count_distinct(table.ref, combination)
         if counted is not None and counted.rows and counted.distinct == counted.rows:
             return Key(table=table.ref, columns=combination, score=0.9, is_proven=True)
+    return None
+
+
+def _sharing_tables(catalog: Catalog) -> Mapping[tuple[str, str], tuple[TableRef, ...]]:
+    """Give the tables that have a column of a name and type, for types that a key can have."""
+    found: defaultdict[tuple[str, str], list[TableRef]] = defaultdict(list)
+    for table in catalog.tables:
+        for column in table.columns:
+            if is_key_part(column):
+                found[column.name, column.native_type].append(table.ref)
+    return {spot: tuple(refs) for spot, refs in found.items() if 2 <= len(refs) <= _MOST_SHARING}
+
+
+def is_key_part(column: Column) -> bool:
+    """Tell whether a column may be a part of a composite key: what a key can be, or a point in time."""
+    return family(column) != "other" or column.kind == "time"
+
+
+def _shared_key(
+    table: Table,
+    profile: TableProfile | None,
+    naming: Naming,
+    probe: Probe | None,
+    budget: Budget,
+    shared: Mapping[tuple[str, str], tuple[TableRef, ...]],
+) -> Key | None:
+    """Find a key of two columns, a point in time among them, that another table has too: `(origin, time_hour)`."""
+    if probe is None or profile is None or not profile.profiled_rows:
+        return None
+    whole: list[Column] = []
+    for column in table.columns:
+        facts = profile.column(column.name)
+        if is_key_part(column) and facts is not None and facts.distinct_count > 1 and not facts.null_count:
+            whole.append(column)
+    times = [column for column in whole if column.kind == "time"]
+    things = [
+        column
+        for column in whole
+        if column.kind != "time" and not set(naming.column(table.ref, column.name).words) & _DATE_PARTS
+    ]
+    tries = 0
+    for thing, moment in itertools.product(things, times):
+        both = set(shared.get((thing.name, thing.native_type), ()))
+        both &= set(shared.get((moment.name, moment.native_type), ()))
+        names = (thing.name, moment.name)
+        if not both - {table.ref} or tries >= _MOST_PROOFS or not _may_be_unique(profile, names):
+            continue
+        tries += 1
+        if not budget.spend(f"whether ({', '.join(names)}) identifies a row of {table.ref}"):
+            return None
+        counted = probe.count_distinct(table.ref, names)
+        if counted is not None and counted.rows and counted.distinct == counted.rows:
+            return Key(table=table.ref, columns=names, score=0.8, is_proven=True)
     return None
 
 

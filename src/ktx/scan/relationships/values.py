@@ -127,12 +127,13 @@ def _fitting(child: _Side, parents: Sequence[_Side]) -> list[_Side]:
         for parent in parents
         if parent.table.ref != child.table.ref
         and can_compare(child.kind, parent.kind)
-        and _fits(child.profile, parent.profile, parent.kind)
+        and fits(child.profile, parent.profile, parent.kind)
         and surprise_bits(child.profile, parent.profile, parent.kind) >= _LEAST_BITS
     ]
 
 
-def _fits(child: ColumnProfile, parent: ColumnProfile, kind: Family) -> bool:
+def fits(child: ColumnProfile, parent: ColumnProfile, kind: Family) -> bool:
+    """Tell whether count, range and length of a column allow all its values to be among another's."""
     if child.distinct_count > parent.distinct_count * 1.01:
         return False
     if kind == "integer":
