@@ -146,6 +146,8 @@ class Repository:
             if tree == (
                 self._run("rev-parse", f"{parent}^{{tree}}").strip() if parent else self._empty_tree()
             ):
+                if parent:
+                    self._refresh_index(paths)  # a run that was killed after its commit left the index behind
                 return None
             text = _message(message, trailers or {})
             parents = ("-p", parent) if parent else ()

@@ -214,7 +214,7 @@ def test_a_failing_connection_is_named_and_keeps_no_other_from_being_done(tmp_pa
     assert (broken.status, shop.status) == ("failed", "done")
     assert broken.error
     assert report.exit_code == broken.exit_code != 0
-    assert [step.status for step in broken.steps] == ["failed"] + ["not-run"] * 4
+    assert [step.status for step in broken.steps] == ["failed"] + ["not-run"] * 5
     assert set(manifest(project)) == {"customers", "orders"}
     assert not (project.semantic_dir / "a_broken").exists()
 
@@ -241,6 +241,7 @@ def test_the_command_prints_json_and_says_when_nothing_changed(project: Project)
     assert result["plan"] == [{"connectionId": "shop"}]
     assert [step["status"] for step in result["results"][0]["steps"]] == [
         "done",
+        "skipped",
         "done",
         "skipped",
         "done",

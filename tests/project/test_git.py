@@ -82,6 +82,17 @@ def test_nothing_changed_makes_no_commit(tmp_path: Path) -> None:
     assert repository.head() == first
 
 
+def test_an_index_that_a_killed_run_left_behind_is_brought_up_to_date(users: Path) -> None:
+    (users / "a.txt").write_text("a")
+    repository = Repository.init(users, environment=ENV)
+    assert repository.commit([users / "a.txt"], "Add it", author=AUTHOR)
+    git(users, "rm", "-q", "--cached", "a.txt")
+    assert "D  a.txt" in git(users, "status", "--porcelain")
+    assert repository.commit([users / "a.txt"], "Add it", author=AUTHOR) is None
+    status = git(users, "status", "--porcelain").splitlines()
+    assert set(status) == {"A  staged.txt", " M theirs.txt"}
+
+
 def test_names_are_taken_literally(tmp_path: Path) -> None:
     repository = Repository.init(tmp_path, environment=ENV)
     for name in ("*.md", "a.md", ":(top)x", "größe é.md"):

@@ -27,7 +27,9 @@ class ServiceAccounts(CamelBlock):
 class Orchestrators(CamelBlock):
     """What happens to queries that a scheduler sent."""
 
-    mode: Literal["mark-only"] = Field(default="mark-only", description="Mark them and keep them.")
+    mode: Annotated[Literal["mark-only"], Inert(reason="their queries are kept like any other")] = Field(
+        default="mark-only", description="Mark them and keep them."
+    )
 
 
 class DropFailed(CamelBlock):
@@ -60,9 +62,9 @@ class QueryHistory(CamelBlock):
     redaction_patterns: Names = Field(
         default=(), description="Regular expressions to blank out in query text."
     )
-    stale_archive_after_days: PositiveInt = Field(
-        default=90, description="When an unseen pattern is archived."
-    )
+    stale_archive_after_days: Annotated[
+        PositiveInt, Inert(reason="past queries become `usage` of tables, and no pages that could go stale")
+    ] = Field(default=90, description="When an unseen pattern is archived.")
 
 
 class WarehouseContext(CamelBlock):

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ktx.catalog import TableRef
+from ktx.catalog import Catalog, TableRef
 from ktx.errors import KtxError, LayerError
 from ktx.events import Emit, Notice, StageFinished, StageStarted, ignore
 from ktx.findings import Finding, has_errors
 from ktx.ingest import manifests
+from ktx.ingest.history import HistoryChoice, history_settings, observe, summary, usage_entries
 from ktx.ingest.prose import describe_connection, merged_texts, wanted_model
 from ktx.ingest.report import ConnectionReport, IngestReport, Link, Step
 from ktx.project import (
@@ -25,6 +26,8 @@ from ktx.project import (
     warehouse_ids,
 )
 from ktx.scan.describe import Described
+from ktx.scan.history import History
+from ktx.scan.reading import ObservedJoin
 from ktx.scan.relationships.find import Settings
 from ktx.scan.relationships.score import Thresholds
 from ktx.scan.run import ScanReport, ScanSettings, scan_connection
@@ -43,6 +46,7 @@ from ktx.semantic.merge import (
 )
 from ktx.semantic.source import Layer
 from ktx.warehouse.connect import open_warehouse
+from ktx.warehouse.warehouse import Warehouse
 
 INDEX_NAME = "index.sqlite"
 
@@ -55,6 +59,8 @@ class _Work:
     store: ScanStore
     connection_id: str
     emit: Emit
+    choice: HistoryChoice
+    history: History | str = "not read"
     old: dict[str, Shard] = field(default_factory=dict[str, Shard])
     scan: ScanReport | None = None
     names: dict[TableRef, str] = field(default_factory=dict[TableRef, str])
@@ -74,9 +80,14 @@ class _Work:
 
 
 def ingest(
-    project: Project, connection_ids: Sequence[str] = (), *, emit: Emit = ignore, lock_timeout_s: float = 60.0
+    project: Project,
+    connection_ids: Sequence[str] = (),
+    *,
+    emit: Emit = ignore,
+    history: HistoryChoice | None = None,
+    lock_timeout_s: float = 60.0,
 ) -> IngestReport:
-    """Ingest the named databases, or all, and give what was done.
+    """Ingest the named databases, or all, and give what was done. `history` overrides ktx.yaml about past queries.
 
     Raises:
         ConfigError: an id is unknown, or git cannot be used.
@@ -88,7 +99,13 @@ def ingest(
         warehouse_connection(project, connection_id)
     with project_lock(project, timeout_s=lock_timeout_s), open_store(ensure_state_dir(project)) as store:
         works = [
-            _Work(project=project, store=store, connection_id=connection_id, emit=emit)
+            _Work(
+                project=project,
+                store=store,
+                connection_id=connection_id,
+                emit=emit,
+                choice=history or HistoryChoice(),
+            )
             for connection_id in chosen
         ]
         reports = [_run(work) for work in works]
@@ -113,6 +130,7 @@ def _scan(work: _Work) -> str:
             settings=settings,
             decided=read_decisions(work.old.values()),
             inferred_before=read_inferred(work.old.values()),
+            observe=lambda catalog: _observe(work, warehouse, catalog),
             emit=work.emit,
         )
     if not work.scan.catalog.tables:
@@ -122,6 +140,18 @@ def _scan(work: _Work) -> str:
         )
     tables = work.scan.catalog.tables
     return f"{len(tables):,} tables, {sum(len(table.columns) for table in tables):,} columns"
+
+
+def _observe(work: _Work, warehouse: Warehouse, catalog: Catalog) -> Sequence[ObservedJoin]:
+    settings = history_settings(work.project, work.connection_id, work.choice)
+    work.history = (
+        settings if isinstance(settings, str) else observe(warehouse, catalog, settings, emit=work.emit)
+    )
+    return () if isinstance(work.history, str) else work.history.joins
+
+
+def _history(work: _Work) -> "str | Skipped":
+    return Skipped(reason=work.history) if isinstance(work.history, str) else summary(work.history)
 
 
 def _describe(work: _Work) -> "str | Skipped":
@@ -145,7 +175,12 @@ def _merge(work: _Work) -> str:
         relationships=scan.accepted,
         rejected=tuple(one for one in scan.found.decided("rejected") if one.origin == "manual"),
     )
-    shards = merge_shards(structure, names, work.old, descriptions=work.descriptions)
+    usage = (
+        {}
+        if isinstance(work.history, str)
+        else usage_entries(work.history, names, work.old, today=work.choice.clock().date())
+    )
+    shards = merge_shards(structure, names, work.old, descriptions=work.descriptions, usage=usage)
     work.names = names
     work.changes = manifests.render_changes(work.project.semantic_dir, work.connection_id, shards, work.old)
     return f"{len(work.changes)} of {len(shards)} files change"
@@ -191,6 +226,7 @@ class Stage:
 
 STAGES = (
     Stage(operation="database-schema", run=_scan),
+    Stage(operation="query-history", run=_history),
     Stage(operation="state", run=_remember),
     Stage(operation="descriptions", run=_describe),
     Stage(operation="manifest", run=_merge),

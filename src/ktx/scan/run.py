@@ -1,13 +1,14 @@
 """One scan: read the catalog, profile the tables side by side, find keys and relationships."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
 from ktx.catalog import CapabilityGap, Catalog, Evidence, Relationship, Table, TableProfile, TableRef
 from ktx.errors import OutsideError, QueryError
 from ktx.events import Emit, StageAdvanced, StageFinished, StageStarted, ignore
+from ktx.scan.reading import ObservedJoin
 from ktx.scan.relationships.ask import WarehouseProbe
 from ktx.scan.relationships.families import family
 from ktx.scan.relationships.find import Found, Settings, find_relationships
@@ -68,9 +69,12 @@ def scan_connection(
     settings: ScanSettings,
     decided: Sequence[Relationship] = (),
     inferred_before: Sequence[Relationship] = (),
+    observe: Callable[[Catalog], Sequence[ObservedJoin]] | None = None,
     emit: Emit = ignore,
 ) -> ScanReport:
     """Scan one connection. A table that cannot be profiled is named in `failures`; only its structure is then known.
+
+    `observe` gives the joins of past queries over the catalog, as evidence for relationships.
 
     Raises:
         WarehouseError: the catalog cannot be read at all.
@@ -87,6 +91,9 @@ def scan_connection(
     seconds["profiles"] = time.monotonic() - mark
 
     mark = time.monotonic()
+    if observe is not None:
+        seen = replace(settings.relationships, observed=tuple(observe(catalog)))
+        settings = replace(settings, relationships=seen)
     found, kept, dropped = _relate(warehouse, catalog, profiles, settings, decided, inferred_before, emit)
     seconds["relationships"] = time.monotonic() - mark
     return ScanReport(

@@ -103,8 +103,12 @@ def merge_shards(
     old: Mapping[str, Shard],
     *,
     descriptions: Mapping[TableRef, Descriptions],
+    usage: Mapping[TableRef, dict[str, object]] | None = None,
 ) -> dict[str, Shard]:
-    """Give the manifest after a scan, by shard name; shards whose tables are all gone are left out."""
+    """Give the manifest after a scan, by shard name; shards whose tables are all gone are left out.
+
+    A table that `usage` does not name keeps what it had.
+    """
     previous = {name: table for shard in old.values() for name, table in shard.tables.items()}
     joins = _joins_by_table(structure, names, previous)
     rejected = _rejected_by_table(structure, names)
@@ -118,6 +122,7 @@ def merge_shards(
             joins=joins.get(table.ref, []),
             rejected=rejected.get(table.ref, []),
             found=descriptions.get(table.ref, Descriptions()),
+            usage=(usage or {}).get(table.ref),
         )
     return {
         shard: Shard(tables=found, **dict(old[shard].model_extra or {}) if shard in old else {})
@@ -205,6 +210,7 @@ def _merge_table(
     joins: list[ShardJoin],
     rejected: list[RejectedJoin],
     found: Descriptions,
+    usage: dict[str, object] | None,
 ) -> ShardTable:
     columns_before = {column.name: column for column in old.columns} if old else {}
     columns: list[ShardColumn] = []
@@ -225,7 +231,7 @@ def _merge_table(
     return ShardTable(
         table=table_text(table.ref),
         descriptions=_texts(old.descriptions if old else {}, table.comment, found.table),
-        usage=old.usage if old else None,
+        usage=usage if usage is not None else old.usage if old else None,
         columns=columns,
         joins=joins,
         rejected_joins=rejected,

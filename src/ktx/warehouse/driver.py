@@ -3,13 +3,15 @@
 A driver module under `drivers/` builds one `Driver`; `Warehouse` does everything else once, for all of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sqlglot import exp
 
 from ktx.catalog import CapabilityGap
+from ktx.warehouse.history import HistoryReader
+from ktx.warehouse.records import Record
 from ktx.warehouse.rows import Rows
 
 
@@ -60,10 +62,6 @@ class CatalogQueries:
     keys: str | None = None
     foreign_keys: str | None = None
     unreadable: str | None = None
-
-
-Record = Mapping[str, object]
-"""One row of a catalog query, by lower-case column name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +126,8 @@ class Driver:
     text_type: str = "TEXT"
     has_nested_columns: bool = False
     """Whether a dot in a column's name is a path into a record; no plain name has a dot there."""
+    history: HistoryReader | None = None
+    """How past queries are read; None where the database keeps none that ktx knows."""
     length_function: str | None = None
     substring_function: str | None = None
     """Functions that count characters, where the usual ones count bytes."""

@@ -8,9 +8,9 @@ from typing import cast, get_args
 
 from ktx.catalog import CapabilityGap, Catalog, Column, ForeignKey, Table, TableKind, TableRef
 from ktx.suggest import did_you_mean
-from ktx.warehouse.driver import Capabilities, CatalogQueries, CatalogReader, CatalogRecords, Record
+from ktx.warehouse.driver import Capabilities, CatalogQueries, CatalogReader, CatalogRecords
 from ktx.warehouse.kinds import column_kind
-from ktx.warehouse.records import optional_records, records_of
+from ktx.warehouse.records import Record, optional_records, records_of
 from ktx.warehouse.rows import Rows
 
 _Key = tuple[str | None, str | None, str]

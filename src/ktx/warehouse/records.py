@@ -1,14 +1,16 @@
 """Rows of catalog queries as records, and the statements of catalogs that are read one by one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sqlglot
 from sqlglot import exp
 
 from ktx.catalog import CapabilityGap
 from ktx.errors import QueryError, WarehouseError
-from ktx.warehouse.driver import Record
 from ktx.warehouse.rows import Rows
+
+Record = Mapping[str, object]
+"""One row of a catalog query, by lower-case column name."""
 
 
 def records_of(rows: Rows) -> list[Record]:

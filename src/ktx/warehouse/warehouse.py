@@ -8,10 +8,11 @@ from types import TracebackType
 from sqlglot import exp
 
 from ktx.catalog import Catalog, Table, TableProfile, TableRef
-from ktx.errors import WarehouseError
+from ktx.errors import ConfigError, QueryError, WarehouseError
 from ktx.warehouse import introspect, keys, profile
 from ktx.warehouse.driver import Capabilities, Driver, Session
 from ktx.warehouse.guard import prepare_query
+from ktx.warehouse.history import PastQueries, marked, read_history
 from ktx.warehouse.identify import table_expression, with_paths
 from ktx.warehouse.keys import Inclusion, InclusionCheck
 from ktx.warehouse.rows import Rows
@@ -79,7 +80,7 @@ class Warehouse:
         """Run a tree that ktx built, in the same read-only session. Without `max_rows`, every row is fetched."""
         if max_rows is not None and tree.args.get("limit") is None:
             tree = tree.limit(max_rows + 1, copy=True)
-        return self._execute(self._render(tree), max_rows=max_rows, timeout_s=timeout_s)
+        return self._execute(marked(self._render(tree)), max_rows=max_rows, timeout_s=timeout_s)
 
     def read_catalog(self) -> Catalog:
         """Describe every table in scope in a fixed number of queries; what cannot be read is in `gaps`."""
@@ -92,12 +93,34 @@ class Warehouse:
             capabilities=self.capabilities,
         )
 
+    def read_history(self, *, window_days: int) -> PastQueries:
+        """Give the past queries that the database recorded, of the last `window_days` where it keeps times.
+
+        Raises:
+            ConfigError: this kind of database keeps no record that ktx can read.
+            QueryError: the record is closed to the user; the hint says what opens it.
+        """
+        reader = self._driver.history
+        if reader is None:
+            raise ConfigError(
+                f"`{self.connection_id}`: ktx reads no query history of `{self._driver.name}`.",
+                hint="It does so for postgres, bigquery and snowflake; leave `queryHistory` off here.",
+            )
+        try:
+            return read_history(
+                reader,
+                window_days=window_days,
+                run=lambda sql: self._execute(sql, max_rows=None, timeout_s=None),
+            )
+        except QueryError as error:
+            raise QueryError(error.message, hint=reader.advice) from error
+
     def sample_rows(self, table: Table | TableRef, limit: int) -> Rows:
         """Give up to `limit` rows of a table, by the driver's way of sampling."""
         ref = table.ref if isinstance(table, Table) else table
         estimate = table.row_count if isinstance(table, Table) else None
         tree = self._driver.sample(table_expression(ref), [exp.Star()], limit, estimate)
-        return self._execute(self._render(tree), max_rows=limit, timeout_s=None)
+        return self._execute(marked(self._render(tree)), max_rows=limit, timeout_s=None)
 
     def profile_table(self, table: Table, *, sample_rows: int = 10_000) -> TableProfile:
         """Profile a table's columns over all rows, or over a sample when there are more than `sample_rows`."""

@@ -10,6 +10,7 @@ from ktx.cli.render.ingest import estimate_text, ingest_json, ingest_text
 from ktx.cli.render.narrate import say, show_error
 from ktx.cli.render.progress import drawn_events
 from ktx.errors import OutsideError, UsageError
+from ktx.ingest.history import HistoryChoice
 from ktx.ingest.pipeline import ingest as run_ingest
 from ktx.ingest.prose import estimate_prose
 from ktx.project import Project
@@ -26,6 +27,18 @@ from ktx.project import Project
     is_flag=True,
     help="Print what a model would be asked, in calls, tokens and money; ask nothing.",
 )
+@click.option(
+    "--query-history/--no-query-history",
+    "is_history_wanted",
+    default=None,
+    help="Read past queries too, or not, whatever ktx.yaml says.",
+)
+@click.option(
+    "--query-history-window-days",
+    "window_days",
+    type=click.IntRange(min=1),
+    help="How far back past queries are read, where the database keeps times.",
+)
 @project_option
 @json_option
 def ingest(
@@ -37,6 +50,8 @@ def ingest(
     yes: bool,
     no_input: bool,
     estimate: bool,
+    is_history_wanted: bool | None,
+    window_days: int | None,
     as_json: bool,
 ) -> int:
     """Scan databases: tables, keys, joins, values; write the manifest, check it, commit it, index it.
@@ -56,8 +71,9 @@ def ingest(
         return 0
     if sys.stdin.isatty() and not (yes or no_input or as_json):
         _confirm_cost(project, connection_ids)
+    history = HistoryChoice(is_wanted=is_history_wanted, window_days=window_days)
     with drawn_events(is_plain=plain or as_json) as emit:
-        report = run_ingest(project, connection_ids, emit=emit)
+        report = run_ingest(project, connection_ids, emit=emit, history=history)
     if as_json:
         write_json(ingest_json(report))
     else:

@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ktx.catalog import Catalog, Evidence, Relationship, TableProfile, TableRef
+from ktx.scan.reading import ObservedJoin
 from ktx.scan.relationships.candidates import Candidate, name_candidates
 from ktx.scan.relationships.composite import composite_candidates
 from ktx.scan.relationships.families import family
 from ktx.scan.relationships.keys import Key, Keys, find_keys, is_unique
 from ktx.scan.relationships.naming import Naming, read_names
+from ktx.scan.relationships.observed import Observed
 from ktx.scan.relationships.polymorphic import polymorphic_candidates
 from ktx.scan.relationships.probe import Answer, Budget, Probe, Question
 from ktx.scan.relationships.score import Thresholds, decide, score, surprise, surprise_bits
@@ -35,6 +37,8 @@ class Settings:
     limit_s: float | None = None
     concurrency: int = 1
     is_validation_required: bool = True
+    observed: tuple[ObservedJoin, ...] = ()
+    """Joins of past queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,7 @@ class _Search:
     settings: Settings
     probe: Probe | None
     budget: Budget
+    observed: Observed
     found: list[Relationship] = field(default_factory=list[Relationship])
     solved: set[tuple[TableRef, str]] = field(default_factory=set[tuple[TableRef, str]])
     proven: dict[tuple[TableRef, tuple[str, ...]], bool] = field(
@@ -93,11 +98,13 @@ def find_relationships(
         settings=settings,
         probe=probe,
         budget=budget,
+        observed=Observed(settings.observed),
     )
     _keep_decided(search, decided)
     _keep_declared(search)
     _follow_types(search)
     _follow_composites(search)
+    _follow_observed(search)
     _follow_names(search)
     _follow_values(search)
     _follow_siblings(search)
@@ -173,6 +180,20 @@ def _follow_composites(search: _Search) -> None:
     for one in _judge(search, candidates):
         if one.decision != "rejected":
             search.found.append(one)
+
+
+def _follow_observed(search: _Search) -> None:
+    known = {_identity(one) for one in search.found}
+    candidates = [
+        one
+        for one in search.observed.candidates(search.catalog, search.keys)
+        if not _was_decided(search, one)
+        and (one.table, one.columns[0]) not in search.solved
+        and (one.table, one.columns, one.key.table, one.key.columns, None) not in known
+    ]
+    judged = _judge(search, candidates)
+    _choose(search, [one for one in judged if len(one.source_columns) == 1])
+    search.found.extend(one for one in judged if len(one.source_columns) > 1 and one.decision != "rejected")
 
 
 def _follow_types(search: _Search) -> None:
@@ -294,9 +315,14 @@ def _relationship(search: _Search, one: Candidate, answers: Mapping[Question, An
     if one.name:
         own = ", ".join(one.columns)
         evidence.append(Evidence(signal="names", strength=one.name, detail=f"`{own}` {one.why}"))
+    used = search.observed.evidence(one)
+    name = one.name
+    if used is not None:
+        evidence.append(used)
+        name = round(1 - (1 - name) * (1 - used.strength), 4)
     answer = answers.get(_question(search, one)) if _has_rows(search, one) else None
     if answer is None or not answer.checked:
-        total = score(name=one.name, key=key)
+        total = score(name=name, key=key)
         decision = decide(total, search.settings.thresholds)
         if decision == "accepted" and search.settings.is_validation_required:
             decision = "review"
@@ -307,8 +333,8 @@ def _relationship(search: _Search, one: Candidate, answers: Mapping[Question, An
         detail = "values that would hardly meet by accident" if value >= 0.5 else "few values to go by"
         evidence.append(Evidence(signal="values", strength=round(value, 2), detail=detail))
     evidence.append(_inclusion_evidence(answer))
-    total = score(name=one.name, key=key, value=value, coverage=answer.coverage)
-    if one.name < 0.7 and value < 0.5:
+    total = score(name=name, key=key, value=value, coverage=answer.coverage)
+    if name < 0.7 and value < 0.5:
         total = round(total * 0.9, 4)
     decision = decide(total, search.settings.thresholds, coverage=answer.coverage)
     if decision == "accepted" and not _is_key_proven(search, one.key):

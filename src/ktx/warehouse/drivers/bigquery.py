@@ -10,7 +10,7 @@ from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.oauth2 import service_account
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 from ktx.catalog import CapabilityGap
 from ktx.errors import ConfigError, KtxError, QueryError, WarehouseError
@@ -23,6 +23,7 @@ from ktx.warehouse.driver import (
     Record,
     sample_first_rows,
 )
+from ktx.warehouse.history import HistoryReader
 from ktx.warehouse.records import optional_records, records_of, scoped_statement
 from ktx.warehouse.rows import Rows, make_rows
 
@@ -65,6 +66,14 @@ _FOREIGN_KEYS = """
     WHERE c.constraint_type = 'FOREIGN KEY'
 """
 """A foreign key always refers to the whole primary key of its target, in order."""
+_HISTORY = """
+    SELECT query AS sql, COUNT(*) AS executions, user_email AS user_name, CAST(NULL AS STRING) AS schema_name,
+           COUNTIF(error_result IS NOT NULL) AS errors, MIN(creation_time) AS first_seen, MAX(creation_time) AS last_seen
+    FROM INFORMATION_SCHEMA.JOBS_BY_PROJECT
+    WHERE job_type = 'QUERY' AND statement_type = 'SELECT' AND state = 'DONE'
+      AND NOT EXISTS (SELECT 1 FROM UNNEST(labels) AS l WHERE l.key = 'client' AND l.value = 'ktx')
+    GROUP BY query, user_email
+"""
 _DATASETS = "SELECT schema_name AS schema_name FROM INFORMATION_SCHEMA.SCHEMATA"
 
 
@@ -154,6 +163,11 @@ def bigquery_driver(connection_id: str, settings: BigquerySettings) -> Driver:
         sample=_sample,
         text_type="STRING",
         has_nested_columns=True,
+        history=HistoryReader(
+            statement=history_statement(settings.location),
+            advice="Set `location`, and give the user bigquery.jobs.listAll on the project (role Resource Viewer).",
+            has_window=True,
+        ),
     )
 
 
@@ -183,6 +197,18 @@ def bigquery_reader(location: str | None) -> CatalogReader:
         )
 
     return read
+
+
+def history_statement(location: str | None) -> Callable[[int], str]:
+    """Give what makes the statement for the past queries of so many days, ktx's own left out by their label."""
+
+    def statement(days: int) -> str:
+        region = f"region-{(location or 'us').lower()}"
+        tree = parse_one(scoped_statement(_HISTORY, dialect="bigquery", dataset=region), read="bigquery")
+        since = f"creation_time >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {int(days)} DAY)"
+        return tree.assert_is(exp.Select).where(since, dialect="bigquery").sql(dialect="bigquery")
+
+    return statement
 
 
 def _read_dataset(name: str, run: Callable[[str], Rows]) -> CatalogRecords | None:

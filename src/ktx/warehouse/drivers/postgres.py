@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlglot import exp
 
 from ktx.warehouse.driver import CatalogQueries, Driver, sample_first_rows
+from ktx.warehouse.history import HistoryReader
 from ktx.warehouse.libpq import LibpqSession, libpq_address
 
 _OPTIONS = "-c default_transaction_read_only=on -c standard_conforming_strings=on"
@@ -82,6 +83,19 @@ _CATALOG = CatalogQueries(
 """Straight from pg_catalog: information_schema hides keys from readers and pairs composite foreign keys wrongly."""
 
 
+_HISTORY = """
+    SELECT s.query AS sql, s.calls AS executions, r.rolname AS user_name, CAST(NULL AS TEXT) AS schema_name,
+           CAST(NULL AS BIGINT) AS errors, CAST(NULL AS TIMESTAMP) AS first_seen, CAST(NULL AS TIMESTAMP) AS last_seen,
+           i.stats_reset AS since
+    FROM pg_stat_statements AS s
+    JOIN pg_database AS d ON d.oid = s.dbid AND d.datname = current_database()
+    LEFT JOIN pg_roles AS r ON r.oid = s.userid
+    CROSS JOIN pg_stat_statements_info AS i
+    WHERE s.toplevel
+"""
+"""Sums since the last reset: no window, no times of a single execution, no failures."""
+
+
 def postgres_driver(
     connection_id: str, *, url: str | None, settings: Mapping[str, str | int | None]
 ) -> Driver:
@@ -99,6 +113,13 @@ def postgres_driver(
         open_session=lambda: LibpqSession(connection_id, address, options=_OPTIONS),
         catalog=_CATALOG,
         sample=_sample,
+        history=HistoryReader(
+            statement=lambda _: _HISTORY,
+            advice="Put pg_stat_statements into shared_preload_libraries (PostgreSQL 14 or later), run CREATE EXTENSION "
+            "pg_stat_statements in this database, and grant pg_read_all_stats to the user.",
+            has_window=False,
+            hidden="<insufficient privilege>",
+        ),
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from ktx.catalog import CapabilityGap
-from ktx.warehouse.driver import CatalogRecords, Driver, Record
+from ktx.warehouse.driver import CatalogRecords, Driver
 from ktx.warehouse.libpq import LibpqSession, libpq_address
-from ktx.warehouse.records import optional_records, records_of
+from ktx.warehouse.records import Record, optional_records, records_of
 from ktx.warehouse.rows import Rows
 
 TABLES = """

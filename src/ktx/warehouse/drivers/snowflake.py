@@ -8,12 +8,14 @@ import snowflake.connector
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from snowflake.connector import errors
+from sqlglot import exp, parse_one
 
 from ktx.catalog import CapabilityGap
 from ktx.errors import ConfigError, KtxError
 from ktx.warehouse import dbapi, failures
-from ktx.warehouse.driver import Capabilities, CatalogRecords, Driver, Record
-from ktx.warehouse.records import optional_records, records_of, scoped_statement
+from ktx.warehouse.driver import Capabilities, CatalogRecords, Driver
+from ktx.warehouse.history import HistoryReader
+from ktx.warehouse.records import Record, optional_records, records_of, scoped_statement
 from ktx.warehouse.rows import Rows
 
 _TABLES = """
@@ -45,6 +47,22 @@ _SHOW_LIMIT = 10_000
 _TIMED_OUT, _CANCELLED = 630, 604
 _LOST = frozenset({250001, 250003, 251001, 390114, 390195, 390318})
 
+_HISTORY = """
+    SELECT query_text AS sql, COUNT(*) AS executions, user_name AS user_name, schema_name AS schema_name,
+           COUNT_IF(error_code IS NOT NULL) AS errors, MIN(start_time) AS first_seen, MAX(start_time) AS last_seen
+    FROM snowflake.account_usage.query_history
+    WHERE query_type = 'SELECT' AND database_name = CURRENT_DATABASE() AND query_tag <> 'ktx'
+    GROUP BY query_text, user_name, schema_name
+"""
+
+
+def history_statement(days: int) -> str:
+    """Give the statement for the past queries of so many days, ktx's own left out by their tag."""
+    tree = parse_one(_HISTORY, read="snowflake").assert_is(exp.Select)
+    since = f"start_time >= DATEADD(DAY, -{int(days)}, CURRENT_TIMESTAMP())"
+    return tree.where(since, dialect="snowflake").sql(dialect="snowflake")
+
+
 _connect = cast("Callable[..., dbapi.Connection]", snowflake.connector.connect)
 
 
@@ -67,6 +85,11 @@ def snowflake_driver(connection_id: str, settings: Mapping[str, object]) -> Driv
         catalog=read_snowflake,
         capabilities=Capabilities(is_read_only_session=False),
         text_type="VARCHAR",
+        history=HistoryReader(
+            statement=history_statement,
+            advice="Grant the role IMPORTED PRIVILEGES on the database SNOWFLAKE.",
+            has_window=True,
+        ),
     )
 
 

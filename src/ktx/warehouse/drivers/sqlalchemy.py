@@ -14,7 +14,8 @@ from ktx.catalog import CapabilityGap
 from ktx.errors import ConfigError, KtxError, QueryError
 from ktx.warehouse import failures
 from ktx.warehouse.deadline import deadline
-from ktx.warehouse.driver import Capabilities, CatalogRecords, Driver, Record
+from ktx.warehouse.driver import Capabilities, CatalogRecords, Driver
+from ktx.warehouse.records import Record
 from ktx.warehouse.rows import Rows, make_rows
 
 _DIALECTS: Mapping[str, str] = {
