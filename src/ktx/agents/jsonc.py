@@ -153,7 +153,7 @@ def _cut(text: str, node: _Node, key: str) -> str:
         return text[: members[index - 1].node.end] + text[member.node.end :]
     end = member.node.end if member.comma is None else member.comma + 1
     left, right = text[node.start + 1 : member.start], text[end : node.end - 1]
-    kept = left.rstrip() + right.rstrip() if (left + right).strip() else ""
+    kept = left + right if (left + right).strip() else ""
     return text[: node.start + 1] + kept + text[node.end - 1 :]
 
 

@@ -28,13 +28,19 @@ def check_source_compiles(layer: Layer, source: Source, *, dialect: str) -> Iter
         yield finding
 
 
-def refused_parts(layer: Layer, source: Source, *, dialect: str) -> Iterator[tuple[str, Finding]]:
-    """Give the name of each measure, segment and computed column that the compiler refuses, with the reason."""
-    asks = tuple(MeasureAsk(expr=_name(source.name, measure.name, dialect)) for measure in source.measures)
+def refused_parts(
+    layer: Layer, source: Source, *, dialect: str, has_implicit: bool = False
+) -> Iterator[tuple[str, Finding]]:
+    """Give the name of each measure, segment and computed column that the compiler refuses, with the reason.
+
+    Measures that the layer derives by itself are right by construction, and tried only when `has_implicit`.
+    """
+    measures = [one for one in source.measures if has_implicit or not one.is_implicit]
+    asks = tuple(MeasureAsk(expr=_name(source.name, measure.name, dialect)) for measure in measures)
     are_fine = bool(asks) and not any(
         _refused(layer, Query(measures=asks), dialect, "measure", "", source.place)
     )
-    for measure, ask in zip(source.measures, asks, strict=True):
+    for measure, ask in zip(measures, asks, strict=True):
         if are_fine:
             break
         question = Query(measures=(ask,))

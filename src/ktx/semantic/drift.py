@@ -64,9 +64,11 @@ def check_drift(layer: Layer, catalog: Catalog) -> Drift:
     found += [one for one in broken_joins if (one.code, one.message) not in said]
     parts = dict(gone)
     for name, source in left.sources.items():
-        for part, finding in refused_parts(left, source, dialect=catalog.dialect):
+        implicit = {measure.name for measure in source.measures if measure.is_implicit}
+        refused = refused_parts(left, source, dialect=catalog.dialect, has_implicit=name in gone)
+        for part, finding in refused:
             parts[name] = parts.get(name, frozenset()) | {part}
-            if (finding.code, finding.message) not in said:
+            if part not in implicit and (finding.code, finding.message) not in said:
                 found.append(finding)
     return Drift(findings=tuple(found), lost_sources=frozenset(lost), lost_parts=parts)
 
