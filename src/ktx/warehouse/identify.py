@@ -37,7 +37,7 @@ def column_expressions(names: Iterable[str], *, table: str | None = None) -> lis
     return [column_expression(name, table=table) for name in names]
 
 
-def with_paths(tree: exp.Query) -> exp.Query:
+def with_paths(tree: exp.Expr) -> exp.Expr:
     """Turn columns whose name has dots into paths, for databases where a dot leads into a record.
 
     >>> with_paths(exp.select(column_expression("address.city")).from_("t")).sql("bigquery")

@@ -11,7 +11,7 @@ from ktx.catalog import Catalog, Table, TableProfile, TableRef
 from ktx.errors import ConfigError, QueryError, WarehouseError
 from ktx.warehouse import introspect, keys, profile
 from ktx.warehouse.driver import Capabilities, Driver, Session
-from ktx.warehouse.guard import prepare_query
+from ktx.warehouse.guard import parse_query, prepare_query
 from ktx.warehouse.history import PastQueries, marked, read_history
 from ktx.warehouse.identify import table_expression, with_paths
 from ktx.warehouse.keys import Inclusion, InclusionCheck
@@ -74,6 +74,9 @@ class Warehouse:
             WarehouseError: the time limit passed, or the database went away.
         """
         prepared = prepare_query(sql, dialect=self.dialect, max_rows=max_rows)
+        if self._driver.has_nested_columns:
+            tree = parse_query(prepared, dialect=self.dialect)
+            prepared = with_paths(tree).sql(dialect=self.dialect, comments=False, normalize_functions=False)
         return self._execute(prepared, max_rows=max_rows, timeout_s=timeout_s)
 
     def run(self, tree: exp.Query, *, max_rows: int | None = None, timeout_s: float | None = None) -> Rows:
