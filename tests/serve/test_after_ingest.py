@@ -8,6 +8,7 @@ import pytest
 from ktx.ingest.pipeline import ingest
 from ktx.project import create_project, open_project
 from ktx.serve.answers import MissingDetails, TableDetails
+from ktx.serve.context import context_pack
 from ktx.serve.desk import Desk
 from ktx.serve.dictionary import dictionary_search
 from ktx.serve.discover import discover_data
@@ -109,3 +110,15 @@ def test_deleting_the_index_loses_no_value(root: Path) -> None:
     (root / ".ktx" / "index.sqlite").unlink()
     with Desk(project=open_project(root)) as desk:
         assert dictionary_search(desk, ["Chronopost"]).results[0].matches
+
+
+def test_a_context_pack_spells_the_values_that_a_question_names(root: Path) -> None:
+    with Desk(project=open_project(root)) as desk:
+        pack = context_pack(desk, "weight of parcels sent by dhl express", tokens=800)
+        first = pack.values[0]
+        assert (first.column, first.value) == ("carrier", "DHL Express")
+        told = {(one.name, column.name) for one in pack.sources for column in one.columns}
+        assert {(one.source, one.column) for one in pack.values} <= told
+        part = context_pack(desk, "parcels by the osterreichische", tokens=800)
+        assert {one.value for one in part.values} == {"Österreichische Post"}
+        assert context_pack(desk, "people on bikes", tokens=800).values == []

@@ -25,6 +25,7 @@ CONTEXT: dict[str, Row] = {
 }
 ASK: dict[str, Row] = {
     "sl": ("ktx.cli.commands.sl", "sl", "find, read, check and query semantic sources"),
+    "context": ("ktx.cli.commands.context", "context", "gather what there is to know for a question"),
     "sql": ("ktx.cli.commands.sql", "sql", "run one read-only SQL statement"),
     "wiki": ("ktx.cli.commands.wiki", "wiki", "find and read wiki pages"),
 }

@@ -33,6 +33,21 @@ class DiscoverInput(ToolInput):
     limit: Limit = 10
 
 
+class ContextPackInput(ToolInput):
+    """Which question to gather context for, and how much of it."""
+
+    question: Annotated[Words, Field(description="the question as a person asked it")]
+    tokens: Annotated[
+        int,
+        Field(
+            ge=200,
+            le=25_000,
+            description="at most so many tokens, four letters each; the server's own bound holds too",
+        ),
+    ] = 4_000
+    connection_id: Connection | None = None
+
+
 class WikiSearchInput(ToolInput):
     """What to look for in the wiki."""
 

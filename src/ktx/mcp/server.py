@@ -125,7 +125,7 @@ class _Kitchen:
 
     def __init__(self, desks: Desks, *, max_tokens: int, calls: Calls) -> None:
         self._desks = desks
-        self._max_chars = chars(max_tokens)
+        self._max_tokens = max_tokens
         self._calls = calls
         self._reading = anyio.CapacityLimiter(_MOST_READING)
         self._asking = anyio.CapacityLimiter(_MOST_ASKING)
@@ -200,7 +200,10 @@ class _Kitchen:
                     known = [each.name for each in offered_tools(desk)]
                     name = params.name[:80]
                     return _failure(f"There is no tool `{name}`.{did_you_mean(name, known)}")
-                return self._success(tool, tool.run(desk, tool.read(arguments)))
+                given = tool.read(arguments)
+                if tool.within is not None:
+                    given = tool.within(given, self._max_tokens)
+                return self._success(tool, tool.run(desk, given))
         except OutsideError as error:
             if self._calls.is_closing:
                 return _failure("The server is being stopped, and the call was cancelled. Call again later.")
@@ -217,7 +220,7 @@ class _Kitchen:
             return _failure(f"`{name}` failed inside ktx; the server's log says more. Another call may work.")
 
     def _success(self, tool: Tool[Any], answer: Answer) -> types.CallToolResult:
-        plain, text = fit(answer.plain(), tool.cuts, max_chars=self._max_chars)
+        plain, text = fit(answer.plain(), tool.cuts, max_chars=chars(self._max_tokens))
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=text)], structured_content=plain
         )

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from ktx.mcp.inputs import (
+    ContextPackInput,
     DictionarySearchInput,
     DiscoverInput,
     EntityDetailsInput,
@@ -21,6 +22,7 @@ from ktx.mcp.inputs import (
 from ktx.serve.answers import (
     Answer,
     ConnectionList,
+    ContextPack,
     DictionarySearch,
     Discovery,
     EntityDetails,
@@ -31,6 +33,7 @@ from ktx.serve.answers import (
     WikiSearch,
 )
 from ktx.serve.connections import connection_list
+from ktx.serve.context import context_pack
 from ktx.serve.desk import Desk
 from ktx.serve.dictionary import dictionary_search
 from ktx.serve.discover import discover_data
@@ -53,7 +56,7 @@ def _always(desk: Desk) -> bool:
 class Tool(Generic[Input]):
     """One tool. `is_offered` says whether this project can use it at all, `is_asking` whether it waits for a database.
 
-    `cuts` says what of an answer is given up first when it is too long.
+    `cuts` says what of an answer is given up first when it is too long; `within` lowers what is asked to the bound beforehand.
 
     `run` is given what `parse` makes of the arguments, by default the input model itself.
     """
@@ -68,6 +71,7 @@ class Tool(Generic[Input]):
     is_asking: bool = False
     is_offered: Callable[[Desk], bool] = _always
     cuts: tuple[Cut, ...] = ()
+    within: Callable[[Any, int], Any] | None = None
 
     def read(self, arguments: Mapping[str, object]) -> object:
         """Check the arguments and give what `run` takes.
@@ -126,6 +130,14 @@ def _connection_list(desk: Desk, given: Nothing) -> ConnectionList:
     return connection_list(desk)
 
 
+def _context_pack(desk: Desk, given: ContextPackInput) -> ContextPack:
+    return context_pack(desk, given.question, tokens=given.tokens, connection_id=given.connection_id)
+
+
+def _context_within(given: ContextPackInput, max_tokens: int) -> ContextPackInput:
+    return given.model_copy(update={"tokens": min(given.tokens, max_tokens)})
+
+
 def _discover_data(desk: Desk, given: DiscoverInput) -> Discovery:
     return discover_data(
         desk, given.query, connection_id=given.connection_id, kinds=tuple(given.kinds), limit=given.limit
@@ -174,6 +186,10 @@ TOOLS: tuple[Tool[Any], ...] = (
         is_idempotent=True, cuts=(Cut(path="connections", how="ask by the id that a person names"),),
     ),
     Tool(
+        name="context_pack", title="Gather the context of a question", input=ContextPackInput, output=ContextPack,
+        run=_context_pack, within=_context_within,
+    ),
+    Tool(
         name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, run=_discover_data,
         cuts=(Cut(path="refs", how="narrow the search with `kinds`, `connectionId` or more words"),),
     ),
@@ -209,6 +225,7 @@ TOOLS: tuple[Tool[Any], ...] = (
         is_asking=True, cuts=(
             Cut(path="rows", how="ask for coarser groups, add filters, or order and set `limit`", keep=20),
             Cut(path="plan", how="ask without `include: [plan]`, or for fewer measures", shape="whole"),
+            Cut(path="receipt", how="ask for it with `limit: 1`, or for fewer measures", shape="whole"),
             Cut(path="rows", how="ask for coarser groups, add filters, or order and set `limit`"),
             Cut(path="sql", how="ask for fewer measures", shape="whole"),
         ),

@@ -135,7 +135,9 @@ class DictionaryLane:
             return []
         conditions, values = scope.conditions()
         runs = list(
-            _runs([term.replace("  ", "").replace(" ", "") if not term.isascii() else term for term in terms])
+            word_runs(
+                [term.replace("  ", "").replace(" ", "") if not term.isascii() else term for term in terms]
+            )
         )
         marks = ", ".join("?" * len(runs))
         join = (
@@ -220,7 +222,8 @@ def _expand(index: Index, term: str) -> list[str]:
     return difflib.get_close_matches(term, [str(row[0]) for row in near], n=3, cutoff=_CLOSE)
 
 
-def _runs(terms: list[str], *, longest: int = 4) -> list[str]:
+def word_runs(terms: list[str], *, longest: int = 4) -> list[str]:
+    """Give the runs of neighbouring words, longer ones first: what may be a whole value."""
     return [
         " ".join(terms[at : at + size])
         for size in range(longest, 0, -1)

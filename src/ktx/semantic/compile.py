@@ -64,12 +64,14 @@ class Compiled:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Prepared:
+class Prepared:
+    """The join graph of a layer and the names in it."""
+
     graph: Graph
     names: Names
 
 
-_PREPARED: "weakref.WeakKeyDictionary[Layer, dict[str, _Prepared]]" = weakref.WeakKeyDictionary()
+_PREPARED: "weakref.WeakKeyDictionary[Layer, dict[str, Prepared]]" = weakref.WeakKeyDictionary()
 
 
 def compile_query(layer: Layer, query: Query, *, dialect: str) -> Compiled:
@@ -82,7 +84,7 @@ def compile_query(layer: Layer, query: Query, *, dialect: str) -> Compiled:
         LayerError: when a part of the layer that the question needs cannot be used.
     """
     facts = facts_of(dialect)
-    prepared = _prepare(layer, facts)
+    prepared = prepare(layer, facts)
     router = Router(prepared.graph, query.via)
     resolver = Resolver(graph=prepared.graph, router=router, names=prepared.names, facts=facts)
     try:
@@ -91,10 +93,11 @@ def compile_query(layer: Layer, query: Query, *, dialect: str) -> Compiled:
         raise QueryError("The question is nested too deeply to be compiled.") from None
 
 
-def _prepare(layer: Layer, facts: Facts) -> _Prepared:
+def prepare(layer: Layer, facts: Facts) -> Prepared:
+    """Give what a layer needs to be asked in a dialect, kept as long as the layer lives."""
     kept = _PREPARED.setdefault(layer, {})
     if facts.name not in kept:
-        kept[facts.name] = _Prepared(graph=Graph(layer, facts.name), names=Names(layer))
+        kept[facts.name] = Prepared(graph=Graph(layer, facts.name), names=Names(layer))
     return kept[facts.name]
 
 

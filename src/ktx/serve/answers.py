@@ -422,6 +422,98 @@ class QueryAnswer(Answer):
         return plain
 
 
+class PackRule(Answer):
+    """What the team wrote down. `excerpt` is whole paragraphs; `isWhole` when it is all of the page."""
+
+    key: str
+    summary: str
+    is_always: bool | None = None
+    stale_since: str | None = None
+    excerpt: str | None = None
+    is_whole: bool | None = None
+
+
+class PackMeasure(Answer):
+    """A measure that can be asked as `source.name`."""
+
+    name: str
+    expr: str
+    filter: str | None = None
+    segments: list[str] | None = None
+    description: str | None = None
+
+
+class PackColumn(Answer):
+    """A column to group and filter by."""
+
+    name: str
+    type: str
+    description: str | None = None
+    expr: str | None = None
+
+
+class PackSegment(Answer):
+    """A named condition."""
+
+    name: str
+    expr: str
+    description: str | None = None
+
+
+class PackSource(Answer):
+    """A semantic source with those of its parts that the question may need."""
+
+    connection_id: str
+    name: str
+    table: str | None = None
+    description: str | None = None
+    grain: list[str] | None = None
+    measures: list[PackMeasure]
+    columns: list[PackColumn]
+    segments: list[PackSegment] | None = None
+
+
+class PackJoin(Answer):
+    """How one source reaches another: `to_one` may be grouped by, over `fan` a row has many partners."""
+
+    connection_id: str
+    origin: str
+    target: str
+    shape: Literal["to_one", "fan"]
+    steps: list[str] | None = None
+    problem: str | None = None
+
+
+class PackValue(Answer):
+    """A stored value that the question seems to name, in its stored spelling."""
+
+    connection_id: str
+    source: str
+    column: str
+    value: str
+
+
+class LeftOut(Answer):
+    """Something relevant that is not here, and the call that gives it."""
+
+    what: str
+    tool: str
+    arguments: dict[str, JsonValue]
+
+
+class ContextPack(Answer):
+    """What there is to know for a question, within a budget. `tokens` is letters of the compact JSON by four, rounded up."""
+
+    tokens: int
+    token_budget: int
+    rules: list[PackRule]
+    sources: list[PackSource]
+    joins: list[PackJoin]
+    values: list[PackValue]
+    left_out: list[LeftOut]
+    left_out_count: int
+
+
 class CompiledAnswer(Answer):
     """A semantic question as SQL, not executed."""
 
