@@ -1,10 +1,23 @@
 """The one factory of HTTP clients: every client of ours has time limits, an honest name, and no hidden retries."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import httpx2
 
+from ktx.errors import OutsideError
 from ktx.version import __version__
 
 CONNECT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A server's answer; `retry_after_s` is how long it asks to wait, where it says so in seconds."""
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after_s: float | None = None
 
 
 def open_client(
@@ -26,3 +39,25 @@ def open_client(
         follow_redirects=False,
         proxy=proxy,
     )
+
+
+def post_json(client: httpx2.Client, url: str, payload: Mapping[str, object]) -> Answer:
+    """Send JSON and give the answer, whatever its status.
+
+    Raises:
+        OutsideError: no answer came.
+    """
+    try:
+        reply = client.post(url, json=payload)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        message = f"`{url}` cannot be reached: {type(error).__name__}"
+        raise OutsideError(message, hint="check the address and the network") from error
+    return Answer(
+        status=reply.status_code,
+        body=reply.content,
+        retry_after_s=_seconds(reply.headers.get("retry-after")),
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdigit() else None

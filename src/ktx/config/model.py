@@ -145,23 +145,26 @@ class EmbeddingsOpenai(Block):
 
 
 class EmbeddingsServer(CamelBlock):
-    """A sentence-transformers server; without an address the model runs in this process."""
+    """A server of sentence-transformers models with an OpenAI-compatible API; without an address the model runs in this process."""
 
     base_url: str | None = Field(default=None, description="Address of the server.")
-    path_prefix: str = Field(default="", description="Prefix of its paths.")
+    path_prefix: str = Field(
+        default="", description="What stands between the address and `/embeddings`, such as `/v1`."
+    )
 
 
 class Embeddings(CamelBlock):
     """Vectors for search by meaning."""
 
-    backend: Literal["none", "openai", "sentence-transformers"] = Field(
-        default="none", description="Who computes them."
+    backend: Literal["auto", "none", "openai", "sentence-transformers"] = Field(
+        default="auto",
+        description="Who computes them; `auto` is the local model where it is installed, and else nobody.",
     )
     model: str | None = Field(default=None, description="Name of the embedding model.")
-    dimensions: PositiveInt | None = Field(
-        default=None, description="Length of a vector; measured if absent."
+    dimensions: Annotated[PositiveInt | None, Inert(reason="the length of a vector is measured")] = Field(
+        default=None, description="Length of a vector."
     )
-    batch_size: PositiveInt | None = Field(default=None, description="Texts per call.")
+    batch_size: PositiveInt | None = Field(default=None, description="Texts per call of a server.")
     openai: EmbeddingsOpenai = Field(default_factory=EmbeddingsOpenai, description="For `openai`.")
     sentence_transformers: EmbeddingsServer = Field(
         default_factory=EmbeddingsServer, description="For `sentence-transformers`."

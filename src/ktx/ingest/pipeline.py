@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktx.catalog import Catalog, TableRef
-from ktx.errors import KtxError, LayerError
+from ktx.embeddings.connect import open_embedder
+from ktx.embeddings.embedder import NoEmbedder
+from ktx.errors import ConfigError, KtxError, LayerError, OutsideError
 from ktx.events import Emit, Notice, StageFinished, StageStarted, ignore
 from ktx.findings import Finding, has_errors
 from ktx.ingest import manifests
@@ -32,7 +34,8 @@ from ktx.scan.relationships.find import Settings
 from ktx.scan.relationships.score import Thresholds
 from ktx.scan.run import ScanReport, ScanSettings, scan_connection
 from ktx.scan.store import ScanStore, open_store
-from ktx.search.index import ColumnValues, open_index
+from ktx.search.index import ColumnValues, Index, open_index
+from ktx.search.meaning import embed_missing
 from ktx.search.reindex import ValueBatch, refresh
 from ktx.semantic.manifest import Shard
 from ktx.semantic.merge import (
@@ -368,10 +371,24 @@ def _reindex(project: Project, store: ScanStore, emit: Emit) -> str:
     ]
     with open_index(ensure_state_dir(project) / INDEX_NAME) as index:
         report = refresh(index, project.root, values=values)
+        _embed(project, index, emit)
     changed = report.added + report.changed + report.removed
     summary = f"{changed} of {changed + report.unchanged} files read" if changed else "already up to date"
     emit(StageFinished(stage="index", summary=summary))
     return summary
+
+
+def _embed(project: Project, index: Index, emit: Emit) -> None:
+    """Compute missing vectors; words find everything all the same when that fails."""
+    embedder = open_embedder(project.config.ingest.embeddings, project_dir=project.root)
+    if isinstance(embedder, NoEmbedder):
+        return
+    try:
+        embed_missing(index, embedder, emit=emit)
+    except (OutsideError, ConfigError) as error:
+        emit(
+            Notice(message=f"search by meaning is not complete: {error.message}; `ktx admin reindex` goes on")
+        )
 
 
 def _column_values(project: Project, store: ScanStore, connection_id: str) -> Sequence[ColumnValues]:

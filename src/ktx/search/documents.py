@@ -4,6 +4,7 @@ Every file is read on its own. A source that stands in two files (a manifest tab
 under one identity, and what an overlay takes away is a `Hidden` name; so one changed file never needs another one read.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -12,6 +13,10 @@ from ktx.search.text import name_text, split_text
 from ktx.wiki.page import Page
 
 DocumentKind = Literal["wiki", "source", "measure", "dimension", "segment"]
+KINDS: tuple[DocumentKind, ...] = ("wiki", "source", "measure", "dimension", "segment")
+_MEANING_LETTERS = 1_200
+"""About what the local model reads of a text."""
+
 DESCRIPTION_ORDER = ("user", "dbt", "ai", "db")
 
 
@@ -38,6 +43,23 @@ class Document:
     name_words: str
     about: str = ""
     body: str = ""
+
+
+def meaning_text(kind: DocumentKind, ref: str, summary: str, body: str) -> str:
+    """Give the text of a document whose vector stands for it: name, description, and the beginning of the rest.
+
+    >>> meaning_text("measure", "orders.netRevenue", "What we keep", "orders sum(amount)")
+    'net Revenue. What we keep. orders sum(amount)'
+    """
+    name = ref if kind in ("wiki", "source") else ref.rpartition(".")[2]
+    parts = (split_text(name.replace("-", " ")), summary, " ".join(body.split()))
+    return ". ".join(part for part in parts if part)[:_MEANING_LETTERS]
+
+
+def meaning_digest(document: Document) -> bytes:
+    """Give the digest of that text, by which vectors are kept."""
+    text = meaning_text(document.kind, document.ref, document.summary, document.body)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(frozen=True, kw_only=True)

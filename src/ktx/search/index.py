@@ -10,14 +10,15 @@ from itertools import islice
 from pathlib import Path
 
 from ktx.errors import ConfigError
-from ktx.search.documents import Document, Hidden
+from ktx.search.documents import Document, Hidden, meaning_digest
 from ktx.search.text import fold, name_parts, split_text
 from ktx.sqlite import Connection, DatabaseError, OperationalError, open_state
 
-DERIVATION = "1"
+DERIVATION = "2"
 """Counts up when the same file gives other documents than before; an index of another count is built anew."""
 
 _BATCH = 500
+_REVISION = "revision"
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE file (
@@ -52,6 +53,12 @@ CREATE INDEX value_connection ON value (connection_id);
 CREATE VIRTUAL TABLE value_words USING fts5 (value, tokenize = 'unicode61 remove_diacritics 2');
 """
 
+_VECTORS = """
+ALTER TABLE document ADD COLUMN meaning BLOB;
+CREATE TABLE vector_model (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
+CREATE TABLE vector (id INTEGER PRIMARY KEY, model_id INTEGER NOT NULL, meaning BLOB NOT NULL, data BLOB NOT NULL);
+CREATE UNIQUE INDEX vector_meaning ON vector (model_id, meaning);
+"""
 _ALWAYS = "CREATE INDEX document_always ON document (sort_order, ref) WHERE is_always = 1;"
 
 
@@ -126,6 +133,14 @@ class Index:
         """Store a setting."""
         self.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
 
+    def revision(self) -> int:
+        """Count the changes of what can be found, so that what was read of it can be kept until the next one."""
+        return int(self.setting(_REVISION) or 0)
+
+    def bump_revision(self) -> None:
+        """Note that something changed; call it inside `writing`."""
+        self.set_setting(_REVISION, str(self.revision() + 1))
+
     def files(self) -> dict[str, KnownFile]:
         """Give every file the index knows, by its path relative to the project."""
         rows = self.connection.execute("SELECT path, id, mtime_ns, size_bytes, digest, seen_ns FROM file")
@@ -160,7 +175,7 @@ class Index:
         run("DELETE FROM file WHERE id = ?", (number,))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything but vectors, which belong to texts: the same texts will not be computed again."""
         for table in (
             "file",
             "document",
@@ -200,7 +215,7 @@ class Index:
                     rows.append((
                         at, number, document.kind, document.ref, connection, document.source, document.user_id,
                         document.summary, document.detail, document.table, document.column, document.is_always,
-                        document.is_findable, document.sort_order,
+                        document.is_findable, document.sort_order, meaning_digest(document),
                     ))  # fmt: skip
                     words[is_page].append((at, document.name_words, document.about, document.body))
                     if is_page:
@@ -208,7 +223,7 @@ class Index:
                     new.update(dict.fromkeys(name_parts(document.name_words)))
             run = self.connection.executemany
             run("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?)", heads)
-            run("INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            run("INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             run("INSERT INTO page_words (rowid, name, about, body) VALUES (?, ?, ?, ?)", words[True])
             run("INSERT INTO layer_words (rowid, name, about, body) VALUES (?, ?, ?, ?)", words[False])
             run("INSERT OR IGNORE INTO page_connection VALUES (?, ?)", pages)
@@ -271,7 +286,7 @@ def open_index(path: Path) -> Index:
     """
     for attempt in range(2):
         try:
-            index = Index(open_state(path, migrations=(_SCHEMA, _ALWAYS)), path)
+            index = Index(open_state(path, migrations=(_SCHEMA, _ALWAYS, _VECTORS)), path)
         except (OperationalError, OSError) as error:
             message = f"the search index `{path}` cannot be opened: {error}"
             raise ConfigError(message, hint="make the project's `.ktx` folder writable") from error

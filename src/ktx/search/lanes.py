@@ -17,7 +17,7 @@ _NOT_SHADOWED = (
     "NOT (d.kind = 'wiki' AND d.user_id IS NULL AND EXISTS (SELECT 1 FROM document s"
     " WHERE s.kind = 'wiki' AND s.ref = d.ref AND s.user_id IS NOT NULL AND s.user_id IS ?))"
 )
-_NOT_HIDDEN = (
+NOT_HIDDEN = (
     "NOT (d.kind = 'dimension' AND EXISTS (SELECT 1 FROM hidden h"
     " WHERE h.ref = d.ref AND h.connection_id = d.connection_id))"
 )
@@ -26,6 +26,14 @@ _COMMON = 5_000
 """A word that so many documents have tells little; see `_expression`."""
 _MIN_LETTERS = 3
 _CLOSE = 0.74
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked: the text as it came, and its words that tell something."""
+
+    text: str
+    terms: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +58,7 @@ class Scope:
             "d.is_findable",
             "(d.user_id IS NULL OR d.user_id IS ?)",
             _NOT_SHADOWED,
-            _NOT_HIDDEN,
+            NOT_HIDDEN,
         ]
         values: list[object] = [self.user_id, self.user_id]
         if self.kinds:
@@ -77,29 +85,86 @@ class Lane(Protocol):
         ...
 
     @property
-    def weight(self) -> float:
-        """What a first place is worth in the fusion."""
+    def skipped(self) -> str | None:
+        """Why this lane is not asked at all, or None."""
         ...
 
-    def find(self, index: Index, terms: Sequence[str], scope: Scope, *, pool: int) -> list[int]:
-        """Rank documents for the terms of a question."""
+    def weight_in(self, scope: Scope) -> float:
+        """Give what a first place is worth in the fusion."""
         ...
+
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
+        """Rank documents for a question."""
+        ...
+
+    def note(self, index: Index) -> str | None:
+        """Say what this lane cannot see, or None."""
+        ...
+
+    def catch_up(self, index: Index) -> None:
+        """Make ready what this lane needs of an index that changed, as long as that is little."""
+        ...
+
+
+class _WordLane:
+    """What the lanes share that need nothing but the index."""
+
+    skipped = None
+    weight: float
+
+    def weight_in(self, scope: Scope) -> float:
+        """Give the same weight everywhere."""
+        del scope
+        return self.weight
+
+    def note(self, index: Index) -> str | None:
+        """Say nothing: words are always complete."""
+        del index
+
+    def catch_up(self, index: Index) -> None:
+        """Do nothing: a refresh has written all words."""
+        del index
 
 
 @dataclass(frozen=True, kw_only=True)
-class LexicalLane:
+class NoMeaning:
+    """The semantic lane of a project without vectors: never asked, and says why."""
+
+    name: LaneName = "semantic"
+    skipped: str = "no embeddings are configured"
+
+    def weight_in(self, scope: Scope) -> float:
+        """Give what the lane would weigh."""
+        return 3.0 if scope.kinds == ("wiki",) else 2.0
+
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
+        """Find nothing."""
+        del index, question, scope, pool
+        return []
+
+    def note(self, index: Index) -> str | None:
+        """Say nothing more than `skipped`."""
+        del index
+
+    def catch_up(self, index: Index) -> None:
+        """Do nothing."""
+        del index
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalLane(_WordLane):
     """Words: BM25 over name, description and text, a name counting most."""
 
     name: LaneName = "lexical"
     weight: float = 1.5
 
-    def find(self, index: Index, terms: Sequence[str], scope: Scope, *, pool: int) -> list[int]:
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
         """Rank by BM25."""
-        return _match(index, tuple(terms), scope, pool=pool) if terms else []
+        return _match(index, question.terms, scope, pool=pool) if question.terms else []
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenLane:
+class TokenLane(_WordLane):
     """Parts of names: longer words that contain a term, or nearly are one; whole words are the lexical lane's.
 
     Ranked by the share of the question's terms found in the name.
@@ -108,9 +173,9 @@ class TokenLane:
     name: LaneName = "token"
     weight: float = 0.75
 
-    def find(self, index: Index, terms: Sequence[str], scope: Scope, *, pool: int) -> list[int]:
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
         """Rank by the share of terms found in the name or description, then by BM25."""
-        groups = [group for term in terms if (group := _expand(index, term))]
+        groups = [group for term in question.terms if (group := _expand(index, term))]
         if not groups:
             return []
         every = tuple(dict.fromkeys(word for group in groups for word in group))
@@ -123,14 +188,15 @@ class TokenLane:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DictionaryLane:
+class DictionaryLane(_WordLane):
     """Sampled values: the columns in which a value of the question was seen, whole values before parts of one."""
 
     name: LaneName = "dictionary"
     weight: float = 2.0
 
-    def find(self, index: Index, terms: Sequence[str], scope: Scope, *, pool: int) -> list[int]:
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
         """Rank columns whose sampled values the question names."""
+        terms = question.terms
         if not terms or (scope.kinds and "dimension" not in scope.kinds) or not index.value_connections():
             return []
         conditions, values = scope.conditions()
@@ -153,7 +219,7 @@ class DictionaryLane:
         partial = index.connection.execute(
             "SELECT d.id FROM (SELECT rowid, rank FROM value_words WHERE value_words MATCH ? ORDER BY rank LIMIT ?) w"  # noqa: S608
             f" CROSS JOIN value v ON v.id = w.rowid{join} WHERE {conditions} ORDER BY w.rank",
-            [any_of(tuple(terms)), pool * 4, *values],
+            [any_of(terms), pool * 4, *values],
         )
         return list(dict.fromkeys([*found, *(int(row[0]) for row in partial)]))[:pool]
 

@@ -4,18 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ktx.errors import ConfigError, OutsideError
 from ktx.search.documents import DocumentKind
 from ktx.search.fuse import RankedList, fuse
 from ktx.search.index import Index
-from ktx.search.lanes import DictionaryLane, Lane, LaneName, LexicalLane, Scope, TokenLane
+from ktx.search.lanes import (
+    DictionaryLane,
+    Lane,
+    LaneName,
+    LexicalLane,
+    NoMeaning,
+    Question,
+    Scope,
+    TokenLane,
+)
 from ktx.search.text import fold, query_terms
 
 MatchedOn = Literal["name", "display", "description", "comment", "expr", "sample_value", "body"]
-Family = Literal["wiki", "semantic_layer"]
 
 LAYER_KINDS: tuple[DocumentKind, ...] = ("source", "measure", "dimension", "segment")
-LANES: tuple[Lane, ...] = (LexicalLane(), TokenLane(), DictionaryLane())
-SEMANTIC_WEIGHT: Mapping[Family, float] = {"wiki": 3.0, "semantic_layer": 2.0}
+WORD_LANES: tuple[Lane, ...] = (LexicalLane(), TokenLane(), DictionaryLane())
+LANES: tuple[Lane, ...] = (*WORD_LANES, NoMeaning())
 _MIN_POOL = 25
 _MAX_POOL = 300
 
@@ -91,19 +100,19 @@ def search(
     lanes: Sequence[Lane] = LANES,
 ) -> SearchResult:
     """Find what the question is about. With `by_source`, what is found inside a source counts for the source."""
-    terms = query_terms(question)
+    asked = Question(text=question, terms=query_terms(question))
+    terms = asked.terms
     pool = min(max(_MIN_POOL, 3 * limit), _MAX_POOL)
-    found: dict[LaneName, list[int]] = {
-        lane.name: lane.find(index, terms, scope, pool=pool) for lane in lanes
-    }
+    found, failed = _ask(index, asked, scope, lanes, pool=pool)
     rows = _rows(index, {at for ids in found.values() for at in ids})
     lists = [
         RankedList(
             lane=lane.name,
-            weight=lane.weight,
+            weight=lane.weight_in(scope),
             items=[_identity(rows[at], by_source=by_source) for at in found[lane.name]],
         )
         for lane in lanes
+        if lane.name in found
     ]
     fused = fuse(lists)
     lane_by_name: dict[str, LaneName] = {lane.name: lane.name for lane in lanes}
@@ -113,7 +122,25 @@ def search(
         for item in fused[:limit]
         if item.item in documents
     )
-    return SearchResult(hits=hits, total_found=len(fused), lanes=_reports(lanes, found, scope, pool=pool))
+    reports = _reports(index, lanes, found, failed, scope, pool=pool)
+    return SearchResult(hits=hits, total_found=len(fused), lanes=reports)
+
+
+def _ask(
+    index: Index, question: Question, scope: Scope, lanes: Sequence[Lane], *, pool: int
+) -> tuple[dict[LaneName, list[int]], dict[LaneName, str]]:
+    """Give what each lane found, and why a lane could not look; one that cannot leaves the others their answer."""
+    found: dict[LaneName, list[int]] = {}
+    failed: dict[LaneName, str] = {}
+    for lane in lanes:
+        if lane.skipped is not None:
+            failed[lane.name] = lane.skipped
+            continue
+        try:
+            found[lane.name] = lane.find(index, question, scope, pool=pool)
+        except (OutsideError, ConfigError) as error:
+            failed[lane.name] = error.message
+    return found, failed
 
 
 def discover(
@@ -237,22 +264,24 @@ def _matched_on(row: _Row, terms: Sequence[str], reasons: Sequence[LaneName]) ->
 
 
 def _reports(
-    lanes: Sequence[Lane], found: Mapping[LaneName, list[int]], scope: Scope, *, pool: int
+    index: Index,
+    lanes: Sequence[Lane],
+    found: Mapping[LaneName, list[int]],
+    failed: Mapping[LaneName, str],
+    scope: Scope,
+    *,
+    pool: int,
 ) -> tuple[LaneReport, ...]:
-    reports = [
+    return tuple(
         LaneReport(
-            lane=lane.name, status="ok", requested_pool=pool, effective_pool=pool,
-            returned=len(found[lane.name]), weight=lane.weight,
+            lane=lane.name,
+            status="ok" if lane.name in found else "skipped",
+            requested_pool=pool,
+            effective_pool=pool if lane.name in found else 0,
+            returned=len(found.get(lane.name, ())),
+            weight=lane.weight_in(scope),
+            reason=failed.get(lane.name) or lane.note(index),
         )
         for lane in lanes
         if not (lane.name == "dictionary" and scope.kinds == ("wiki",))
-    ]  # fmt: skip
-    if "semantic" not in found:
-        family: Family = "wiki" if scope.kinds == ("wiki",) else "semantic_layer"
-        reports.append(
-            LaneReport(
-                lane="semantic", status="skipped", requested_pool=pool, effective_pool=0, returned=0,
-                weight=SEMANTIC_WEIGHT[family], reason="no embeddings are configured",
-            )
-        )  # fmt: skip
-    return tuple(reports)
+    )

@@ -100,6 +100,7 @@ def refresh(
             index.replace_values(batch.connection_id, batch.read(), stamp=batch.stamp)
         for connection_id in gone:
             index.remove_values(connection_id)
+        index.bump_revision()
     return RefreshReport(
         added=tally.added,
         changed=tally.changed,

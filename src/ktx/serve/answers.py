@@ -556,6 +556,15 @@ class Validation(Answer):
     findings: list[FindingInfo]
 
 
+class VectorCount(Answer):
+    """The texts that got a vector, and those without one; without a model there is a `reason`."""
+
+    model: str | None = None
+    computed: int = 0
+    missing: int = 0
+    reason: str | None = None
+
+
 class Reindexed(Answer):
     """What bringing the search index up to date did, in files; `documents` counts what can be found, by kind."""
 
@@ -565,6 +574,7 @@ class Reindexed(Answer):
     removed: int
     unchanged: int
     skipped: list[str]
+    vectors: VectorCount
     seconds: float
 
 

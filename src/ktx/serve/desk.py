@@ -19,6 +19,7 @@ from ktx.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ktx.search.index import Index
+    from ktx.search.lanes import Lane
     from ktx.semantic.source import Layer
     from ktx.warehouse.warehouse import Warehouse
 
@@ -37,6 +38,7 @@ class _Open:
     warehouses: "dict[str, Warehouse]" = field(default_factory=dict[str, "Warehouse"])
     index: "Index | None" = None
     index_checked_at: float | None = None
+    lanes: "tuple[Lane, ...] | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +160,22 @@ class Desk:
                 self._open.index = open_index(self._state_dir() / "index.sqlite")
             if self._open.index_checked_at is None or now - self._open.index_checked_at >= self.recheck_s:
                 values = value_batches(self.project, self._open.index, self.layer)
-                refresh(self._open.index, self.project.root, values=values)
+                report = refresh(self._open.index, self.project.root, values=values)
                 values_taken(self.project, self._open.index)
+                if not report.is_current:
+                    for lane in self.lanes():
+                        lane.catch_up(self._open.index)
                 self._open.index_checked_at = self.clock()
             yield self._open.index
+
+    def lanes(self) -> "tuple[Lane, ...]":
+        """Give the lanes that a search goes through; each keeps what it has read of the index."""
+        from ktx.serve.meaning import open_lanes
+
+        with self._open.lock:
+            if self._open.lanes is None:
+                self._open.lanes = open_lanes(self.project)
+            return self._open.lanes
 
     def _state_dir(self) -> Path:
         """Give `.ktx/`, made if it can be: what only goes faster with it does without in a folder that cannot be written."""

@@ -51,7 +51,7 @@ def discover_data(
         only_physical=is_physical and {"table", "column"}.issuperset(kinds),
     )
     with desk.searching() as index:
-        result = discover(index, query, scope, limit=limit)
+        result = discover(index, query, scope, limit=limit, lanes=desk.lanes())
     terms = query_terms(query)
     return Discovery(refs=[_ref(desk, hit, terms, is_physical=is_physical) for hit in result.hits])
 

@@ -21,7 +21,7 @@ def source_search(
     """Find sources by what is in them: names, descriptions, measures, columns, sampled values."""
     scope = Scope(kinds=LAYER_KINDS, connection_id=desk.known_connection(connection_id))
     with desk.searching() as index:
-        result = search(index, query, scope, limit=limit, by_source=True)
+        result = search(index, query, scope, limit=limit, by_source=True, lanes=desk.lanes())
     return SourceSearch(
         results=[
             SourceHit(

