@@ -228,6 +228,7 @@ TOOLS: tuple[Tool[Any], ...] = (
             Cut(path="receipt", how="ask for it with `limit: 1`, or for fewer measures", shape="whole"),
             Cut(path="rows", how="ask for coarser groups, add filters, or order and set `limit`"),
             Cut(path="sql", how="ask for fewer measures", shape="whole"),
+            Cut(path="receipt", how="ask for fewer measures", shape="whole"),
         ),
     ),
     Tool(

@@ -23,11 +23,11 @@ def split_blocks(text: str) -> tuple[Block, ...]:
     lines = text.splitlines(keepends=True)
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     starts: dict[int, tuple[int, str]] = {}
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for at, token in enumerate(tokens):
         if token.level or token.map is None or token.nesting < 0:
             continue
         is_heading = token.type == "heading_open"
-        title = following.content.strip() if is_heading and following is not None else ""
+        title = tokens[at + 1].content.strip() if is_heading else ""
         starts.setdefault(token.map[0], (int(token.tag[1:]) if is_heading else 0, title))
     if not starts:
         return (Block(text=text),) if text else ()
