@@ -69,11 +69,14 @@ def _check_link(page: Page, link: Link, keys: set[str], known: Known) -> Finding
 
 
 def _check_source(page: Page, link: Link, known: Known) -> Finding | None:
-    sources: dict[str, set[str]] = {}
-    for connection in _connections(page, link, known):
-        for source, entities in known.entities_by_source.get(connection, {}).items():
-            sources.setdefault(source, set()).update(entities)
-    if link.target not in sources:
+    connections = tuple(_connections(page, link, known))
+    found = [
+        entities[link.target]
+        for connection in connections
+        if link.target in (entities := known.entities_by_source.get(connection, {}))
+    ]
+    if not found:
+        sources = {name for one in connections for name in known.entities_by_source.get(one, {})}
         if link.is_stated:
             return _dangling(page, link, "source", link.target, sources)
         if (
@@ -82,11 +85,10 @@ def _check_source(page: Page, link: Link, known: Known) -> Finding | None:
         ):
             return None
         return _dangling(page, link, "source", link.target, sources, level="warning")
-    if link.entity is None or link.entity in sources[link.target]:
+    names = {name for one in found for name in one}
+    if link.entity is None or link.entity in names:
         return None
-    return _dangling(
-        page, link, f"measure, column or segment of `{link.target}`", link.entity, sources[link.target]
-    )
+    return _dangling(page, link, f"measure, column or segment of `{link.target}`", link.entity, names)
 
 
 def _connections(page: Page, link: Link, known: Known) -> Iterable[str]:
