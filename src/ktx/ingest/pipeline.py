@@ -17,7 +17,7 @@ from ktx.events import Emit, Notice, StageFinished, StageStarted, ignore
 from ktx.findings import Finding, has_errors
 from ktx.ingest import manifests
 from ktx.ingest.history import HistoryChoice, history_settings, observe, summary, usage_entries
-from ktx.ingest.prose import describe_connection, merged_texts, wanted_model
+from ktx.ingest.prose import describe_connection, merged_texts, proposed_links, wanted_model
 from ktx.ingest.report import ConnectionReport, IngestReport, Link, Step
 from ktx.project import (
     Project,
@@ -29,10 +29,11 @@ from ktx.project import (
 )
 from ktx.scan.describe import Described
 from ktx.scan.history import History
+from ktx.scan.propose import Proposed
 from ktx.scan.reading import ObservedJoin
-from ktx.scan.relationships.find import Settings
+from ktx.scan.relationships.find import Found, Proposal, Settings
 from ktx.scan.relationships.score import Thresholds
-from ktx.scan.run import ScanReport, ScanSettings, scan_connection
+from ktx.scan.run import Propose, ScanReport, ScanSettings, scan_connection
 from ktx.scan.store import ScanStore, open_store
 from ktx.search.index import ColumnValues, Index, open_index
 from ktx.search.meaning import embed_missing
@@ -72,6 +73,7 @@ class _Work:
     layer: Layer | None = None
     findings: tuple[Finding, ...] = ()
     described: Described | None = None
+    proposed: Proposed = field(default_factory=Proposed)
     steps: list[Step] = field(default_factory=list[Step])
 
     @property
@@ -134,6 +136,7 @@ def _scan(work: _Work) -> str:
             decided=read_decisions(work.old.values()),
             inferred_before=read_inferred(work.old.values()),
             observe=lambda catalog: _observe(work, warehouse, catalog),
+            propose=_proposer(work, warehouse),
             emit=work.emit,
         )
     if not work.scan.catalog.tables:
@@ -155,6 +158,20 @@ def _observe(work: _Work, warehouse: Warehouse, catalog: Catalog) -> Sequence[Ob
 
 def _history(work: _Work) -> "str | Skipped":
     return Skipped(reason=work.history) if isinstance(work.history, str) else summary(work.history)
+
+
+def _proposer(work: _Work, warehouse: Warehouse) -> Propose | None:
+    choice = wanted_model(work.project)
+    if isinstance(choice, str) or not work.project.config.scan.relationships.llm_proposals:
+        return None
+
+    def propose(catalog: Catalog, found: Found) -> Sequence[Proposal]:
+        work.proposed = proposed_links(
+            work.project, warehouse, catalog, found, work.store, choice, emit=work.emit
+        )
+        return work.proposed.proposals
+
+    return propose
 
 
 def _describe(work: _Work) -> "str | Skipped":
@@ -329,7 +346,8 @@ def _report(work: _Work, driver: str, *, seconds: float) -> ConnectionReport:
         undescribed=tuple(f"{ref}: {reason}" for ref, reason in work.described.failed)
         if work.described
         else (),
-        model_calls=work.described.calls if work.described else 0,
+        unproposed=tuple(f"{ref}: {reason}" for ref, reason in work.proposed.failed),
+        model_calls=(work.described.calls if work.described else 0) + work.proposed.calls,
         measures=_measures(work.layer),
         findings=work.findings,
         changed_files=tuple(str(path.relative_to(work.project.root)) for path in sorted(work.changes)),

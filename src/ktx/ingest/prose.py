@@ -1,6 +1,6 @@
 """Descriptions as a part of an ingest: whether they are wanted, what they would cost, and asking for them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ktx.catalog import Catalog, TableRef
@@ -9,11 +9,15 @@ from ktx.llm.connect import open_runtime, read_roles
 from ktx.llm.messages import Usage
 from ktx.llm.prices import AS_OF, cost_usd
 from ktx.llm.roles import Choice
+from ktx.llm.runtime import Runtime
 from ktx.project import Project, ensure_state_dir, warehouse_connection, warehouse_ids
 from ktx.scan.describe import ROLE, Described, describe_tables, estimate
+from ktx.scan.propose import Asking, Proposed, propose_links
+from ktx.scan.relationships.find import Found
 from ktx.scan.store import ScanStore, open_store
 from ktx.semantic.merge import Descriptions
 from ktx.warehouse.connect import open_warehouse
+from ktx.warehouse.warehouse import Warehouse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +47,54 @@ def describe_connection(
     project: Project, connection_id: str, catalog: Catalog, store: ScanStore, choice: Choice, *, emit: Emit
 ) -> Described:
     """Describe the tables of a connection that nothing kept describes yet."""
-    state_dir = ensure_state_dir(project)
     connection = warehouse_connection(project, connection_id)
     with open_warehouse(connection_id, connection, project.root) as warehouse:
         return describe_tables(
             catalog,
             store,
-            open_extractor=lambda: open_runtime(
-                project.config.llm,
-                project_dir=project.root,
-                state_dir=state_dir,
-                emit=emit,
-                rate_limit=project.config.ingest.rate_limit,
-            ),
+            open_extractor=_extractor(project, emit),
             model=str(choice),
             samples=project.config.scan.samples,
             sample=warehouse.sample_rows,
             emit=emit,
         )
+
+
+def proposed_links(
+    project: Project,
+    warehouse: Warehouse,
+    catalog: Catalog,
+    found: Found,
+    store: ScanStore,
+    choice: Choice,
+    *,
+    emit: Emit,
+) -> Proposed:
+    """Ask the model for references of tables to which names and values gave none."""
+    return propose_links(
+        catalog,
+        found,
+        store,
+        Asking(
+            open_extractor=_extractor(project, emit),
+            model=str(choice),
+            samples=project.config.scan.samples,
+            sample=warehouse.sample_rows,
+            tables_per_batch=project.config.scan.relationships.max_llm_tables_per_batch,
+        ),
+        emit=emit,
+    )
+
+
+def _extractor(project: Project, emit: Emit) -> Callable[[], Runtime]:
+    state_dir = ensure_state_dir(project)
+    return lambda: open_runtime(
+        project.config.llm,
+        project_dir=project.root,
+        state_dir=state_dir,
+        emit=emit,
+        rate_limit=project.config.ingest.rate_limit,
+    )
 
 
 def merged_texts(described: Described) -> dict[TableRef, Descriptions]:

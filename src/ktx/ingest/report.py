@@ -82,6 +82,7 @@ class ConnectionReport:
     unprofiled: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     undescribed: tuple[str, ...] = ()
+    unproposed: tuple[str, ...] = ()
     model_calls: int = 0
     measures: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -106,5 +107,5 @@ class IngestReport:
     def exit_code(self) -> int:
         """0 when every connection is done; else the failures' own code, or 1 when they differ; 3 when a model failed."""
         codes = {one.exit_code for one in self.connections if one.status == "failed"}
-        codes |= {3 for one in self.connections if one.undescribed}
+        codes |= {3 for one in self.connections if one.undescribed or one.unproposed}
         return codes.pop() if len(codes) == 1 else 1 if codes else 0

@@ -28,7 +28,7 @@ from ktx.warehouse.rows import Rows
 
 ROLE: Role = "candidateExtraction"
 SAMPLE_ROWS = 5
-_HOPELESS = frozenset(
+HOPELESS = frozenset(
     {"missing_extra", "not_logged_in", "unauthorized", "forbidden", "billing", "unknown_model", "unsupported"}
 )
 """Failures that the next table would meet as well."""
@@ -93,7 +93,7 @@ def description_key(table: Table, *, dialect: str, model: str, samples: Samples)
         "instructions": digest(read_text(_INSTRUCTIONS)),
         "model": model,
         "samples": samples,
-        "table": _facts(table),
+        "table": table_facts(table),
     }
     return digest(json.dumps(facts, sort_keys=True))
 
@@ -121,7 +121,7 @@ def estimate(
     schema = len(json.dumps(TableText.model_json_schema()))
     size = 0
     for table in waiting:
-        prompt = _prompt(table, catalog.dialect, _sampled(table, samples, sample))
+        prompt = _prompt(table, catalog.dialect, sampled_rows(table, samples, sample))
         size += len(prompt.text.encode()) + len(prompt.system[0].encode()) + schema
     columns = sum(len(table.columns) for table in waiting)
     return Estimate(
@@ -204,12 +204,12 @@ async def _describe(run: _Run, extractor: Extracts, table: Table, limiter: anyio
             run.failed.append((table.ref, run.stopped.message))
             return
         try:
-            rows = await anyio.to_thread.run_sync(_sampled, table, run.samples, run.sample)
+            rows = await anyio.to_thread.run_sync(sampled_rows, table, run.samples, run.sample)
             prompt = _prompt(table, run.catalog.dialect, rows)
             run.calls += 1
             answer = await extractor.extract(ROLE, prompt, schema=TableText, task=f"describe {table.ref}")
         except ModelError as error:
-            if isinstance(error, BudgetError) or error.kind in _HOPELESS:
+            if isinstance(error, BudgetError) or error.kind in HOPELESS:
                 run.stopped = error
             if isinstance(error, BudgetError):
                 run.calls -= 1
@@ -221,31 +221,33 @@ async def _describe(run: _Run, extractor: Extracts, table: Table, limiter: anyio
         run.emit(StageAdvanced(stage="descriptions", done=run.done, total=run.total, label=str(table.ref)))
 
 
-def _sampled(
-    table: Table, samples: Samples, sample: Callable[[Table, int], Rows]
+def sampled_rows(
+    table: Table, samples: Samples, sample: Callable[[Table, int], Rows], limit: int = SAMPLE_ROWS
 ) -> list[dict[str, str | None]]:
+    """Give a few rows as they may leave the machine; none when samples are off or the table cannot be read."""
     if samples == "none":
         return []
     try:
-        rows = sample(table, SAMPLE_ROWS)
+        rows = sample(table, limit)
     except (QueryError, OutsideError):
         return []
     return redact_rows(table, rows.rows, [column.name for column in rows.columns], samples=samples)
 
 
 def _prompt(table: Table, dialect: str, rows: list[dict[str, str | None]]) -> Prompt:
-    data = {"dialect": dialect, **_facts(table), **({"sample_rows": rows} if rows else {})}
+    data = {"dialect": dialect, **table_facts(table), **({"sample_rows": rows} if rows else {})}
     return Prompt(system=(read_text(_INSTRUCTIONS),), text=json.dumps(data, ensure_ascii=False, indent=1))
 
 
-def _facts(table: Table) -> dict[str, object]:
+def table_facts(table: Table, *, most_columns: int | None = None) -> dict[str, object]:
+    """Give what a model is told of a table beside its rows; nothing in it changes unless the table does."""
     columns = [
         {
             "name": column.name,
             "type": column.native_type,
             **({"comment": column.comment} if column.comment else {}),
         }
-        for column in table.columns
+        for column in table.columns[:most_columns]
     ]
     comment = {"comment": table.comment} if table.comment else {}
     return {"table": str(table.ref), **comment, "columns": columns}

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from ktx.catalog import CapabilityGap, Catalog, Evidence, Relationship, Table, TableProfile, TableRef
 from ktx.errors import OutsideError, QueryError
@@ -11,12 +12,13 @@ from ktx.events import Emit, StageAdvanced, StageFinished, StageStarted, ignore
 from ktx.scan.reading import ObservedJoin
 from ktx.scan.relationships.ask import WarehouseProbe
 from ktx.scan.relationships.families import family
-from ktx.scan.relationships.find import Found, Settings, find_relationships
+from ktx.scan.relationships.find import Found, Proposal, Settings, find_relationships, weigh_proposals
 from ktx.scan.relationships.keys import Keys
 from ktx.scan.relationships.probe import Question
 from ktx.warehouse.warehouse import Warehouse
 
 _MOST_VIOLATIONS = 0.01
+Propose: TypeAlias = Callable[[Catalog, Found], Sequence[Proposal]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +72,13 @@ def scan_connection(
     decided: Sequence[Relationship] = (),
     inferred_before: Sequence[Relationship] = (),
     observe: Callable[[Catalog], Sequence[ObservedJoin]] | None = None,
+    propose: Propose | None = None,
     emit: Emit = ignore,
 ) -> ScanReport:
     """Scan one connection. A table that cannot be profiled is named in `failures`; only its structure is then known.
 
-    `observe` gives the joins of past queries over the catalog, as evidence for relationships.
+    `observe` gives the joins of past queries over the catalog, as evidence for relationships. `propose` is asked about tables
+    to which neither names nor values gave a reference.
 
     Raises:
         WarehouseError: the catalog cannot be read at all.
@@ -94,7 +98,9 @@ def scan_connection(
     if observe is not None:
         seen = replace(settings.relationships, observed=tuple(observe(catalog)))
         settings = replace(settings, relationships=seen)
-    found, kept, dropped = _relate(warehouse, catalog, profiles, settings, decided, inferred_before, emit)
+    found, kept, dropped = _relate(
+        warehouse, catalog, profiles, settings, decided, inferred_before, propose, emit
+    )
     seconds["relationships"] = time.monotonic() - mark
     return ScanReport(
         catalog=_with_row_counts(catalog, profiles),
@@ -146,6 +152,7 @@ def _relate(
     settings: ScanSettings,
     decided: Sequence[Relationship],
     inferred_before: Sequence[Relationship],
+    propose: Propose | None,
     emit: Emit,
 ) -> tuple[Found, tuple[Relationship, ...], tuple[Relationship, ...]]:
     emit(StageStarted(stage="relationships"))
@@ -157,13 +164,17 @@ def _relate(
     if budget is None and not settings.is_unbounded:
         budget = min(max(2 * len(catalog.tables), 20), 1000)
     probe = WarehouseProbe(warehouse)
-    found = find_relationships(
-        catalog,
-        profiles,
-        settings=replace(settings.relationships, budget=budget),
-        probe=probe,
-        decided=decided,
-    )
+    bounded = replace(settings.relationships, budget=budget)
+    found = find_relationships(catalog, profiles, settings=bounded, probe=probe, decided=decided)
+    if propose is not None:
+        found = weigh_proposals(
+            found,
+            propose(catalog, found),
+            catalog=catalog,
+            profiles=profiles,
+            settings=bounded,
+            probe=probe,
+        )
     kept, dropped = _revalidate(catalog, found, inferred_before, probe)
     accepted, waiting = len(found.decided("accepted")), len(found.decided("review"))
     summary = f"{accepted:,} accepted, {waiting:,} for review, {found.queries:,} queries"

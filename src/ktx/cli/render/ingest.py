@@ -65,6 +65,7 @@ def _connection(one: ConnectionReport, shown: int | None) -> Iterator[str]:
     if one.model_calls:
         yield f"  model calls ({one.model_calls:,})"
     yield from _listed("not described, old texts kept", one.undescribed, shown)
+    yield from _listed("no model answered about references of", one.unproposed, shown)
     yield from _listed("not known of this database", one.gaps, None)
     problems = [finding for finding in one.findings if finding.level in {"error", "warning"}]
     yield from _listed("problems in the layer", [f"{one.where}: {one.message}" for one in problems], shown)
@@ -139,6 +140,7 @@ def _connection_json(one: ConnectionReport) -> dict[str, object]:
         "unprofiled": list(one.unprofiled),
         "gaps": list(one.gaps),
         "undescribed": list(one.undescribed),
+        "unproposed": list(one.unproposed),
         "modelCalls": one.model_calls,
         "measures": list(one.measures),
         "findings": list(one.findings),

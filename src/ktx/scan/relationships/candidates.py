@@ -16,13 +16,15 @@ _AMBIGUOUS = frozenset({"order", "group", "rank", "sort", "priority", "sequence"
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A possible reference and what its names say for it."""
+    """A possible reference and what its names say for it; `proposed` is the strength of a proposal from outside, 0 for none."""
 
     table: TableRef
     columns: tuple[str, ...]
     key: Key
     name: float
     why: str
+    proposed: float = 0.0
+    reason: str = ""
 
     @property
     def order(self) -> tuple[float, TableRef, tuple[str, ...], TableRef, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from ktx.catalog import Catalog, Evidence, Relationship, TableProfile, TableRef
 from ktx.scan.reading import ObservedJoin
 from ktx.scan.relationships.candidates import Candidate, name_candidates
 from ktx.scan.relationships.composite import composite_candidates
-from ktx.scan.relationships.families import family
+from ktx.scan.relationships.families import can_compare, family
 from ktx.scan.relationships.keys import Key, Keys, find_keys, is_unique
 from ktx.scan.relationships.naming import Naming, read_names
 from ktx.scan.relationships.observed import Observed
@@ -23,6 +23,7 @@ from ktx.scan.relationships.values import value_candidates
 _PER_QUERY = 12
 _NEAR = 0.015
 _GUESSED_KEY = 0.97
+_LEAST_CONFIDENCE = 0.55
 _SIBLING = 0.55
 _SIBLING_ROUNDS = 2
 
@@ -53,6 +54,18 @@ class Found:
     def decided(self, decision: str) -> tuple[Relationship, ...]:
         """Give the relationships of one decision."""
         return tuple(one for one in self.relationships if one.decision == decision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A reference that somebody outside thinks likely, with a confidence from 0 to 1; the data has not been asked."""
+
+    table: TableRef
+    columns: tuple[str, ...]
+    target: TableRef
+    target_columns: tuple[str, ...]
+    confidence: float
+    reason: str
 
 
 @dataclass(kw_only=True)
@@ -109,10 +122,79 @@ def find_relationships(
     _follow_values(search)
     _follow_siblings(search)
     _settle_mutual(search)
-    order = sorted(
-        search.found, key=lambda one: (one.source, one.source_columns, one.target, one.target_columns)
+    order = tuple(sorted(search.found, key=_order))
+    return Found(keys=keys, relationships=order, unasked=tuple(budget.unasked), queries=budget.spent)
+
+
+def weigh_proposals(
+    found: Found,
+    proposals: Sequence[Proposal],
+    *,
+    catalog: Catalog,
+    profiles: Mapping[TableRef, TableProfile],
+    settings: Settings,
+    probe: Probe | None,
+) -> Found:
+    """Ask the data about proposals and add what holds; a proposal by itself accepts nothing, and none without rows."""
+    likely = [one for one in proposals if one.confidence >= _LEAST_CONFIDENCE]
+    if not likely:
+        return found
+    left = None if settings.budget is None else max(settings.budget - found.queries, len(likely))
+    search = _Search(
+        catalog=catalog,
+        profiles=profiles,
+        naming=read_names(catalog),
+        keys=found.keys,
+        settings=settings,
+        probe=probe,
+        budget=Budget(limit=left),
+        observed=Observed(settings.observed),
+        found=list(found.relationships),
     )
-    return Found(keys=keys, relationships=tuple(order), unasked=tuple(budget.unasked), queries=budget.spent)
+    taken = {_identity(one) for one in found.relationships}
+    candidates = [
+        Candidate(
+            table=one.table,
+            columns=one.columns,
+            key=_key_of(search, one),
+            name=0.0,
+            why="",
+            proposed=0.5 + 0.3 * one.confidence,
+            reason=one.reason,
+        )
+        for one in likely
+        if (one.table, one.columns, one.target, one.target_columns, None) not in taken
+    ]
+    candidates = [one for one in candidates if _is_comparable(search, one)]
+    _choose(search, _judge(search, candidates))
+    _settle_mutual(search)
+    return Found(
+        keys=found.keys,
+        relationships=tuple(sorted(search.found, key=_order)),
+        unasked=(*found.unasked, *search.budget.unasked),
+        queries=found.queries + search.budget.spent,
+    )
+
+
+def _key_of(search: _Search, one: Proposal) -> Key:
+    primary = search.keys.primary.get(one.target)
+    known = [key for key in (primary, *search.keys.alternates.get(one.target, ())) if key]
+    guessed = Key(table=one.target, columns=one.target_columns, score=0.5, is_proven=False)
+    return next((key for key in known if key.columns == one.target_columns), guessed)
+
+
+def _is_comparable(search: _Search, one: Candidate) -> bool:
+    own, target = search.catalog.table(one.table), search.catalog.table(one.key.table)
+    pairs = zip(one.columns, one.key.columns, strict=True)
+    sides = [(own.column(left), target.column(right)) for left, right in pairs] if own and target else []
+    return bool(sides) and all(
+        left is not None and right is not None and can_compare(family(left), family(right))
+        for left, right in sides
+    )
+
+
+def _order(one: Relationship) -> tuple[object, ...]:
+    return (one.source, one.source_columns, one.target, one.target_columns)
 
 
 def _keep_decided(search: _Search, decided: Sequence[Relationship]) -> None:
@@ -315,14 +397,19 @@ def _relationship(search: _Search, one: Candidate, answers: Mapping[Question, An
     if one.name:
         own = ", ".join(one.columns)
         evidence.append(Evidence(signal="names", strength=one.name, detail=f"`{own}` {one.why}"))
+    said = one.name
+    if one.proposed:
+        detail = f"a model proposes it: {one.reason}"
+        evidence.append(Evidence(signal="model", strength=round(one.proposed, 2), detail=detail))
+        said = 1 - (1 - said) * (1 - one.proposed)
     used = search.observed.evidence(one)
-    name = one.name
     if used is not None:
         evidence.append(used)
-        name = round(1 - (1 - name) * (1 - used.strength), 4)
+        said = 1 - (1 - said) * (1 - used.strength)
+    said = round(said, 4)
     answer = answers.get(_question(search, one)) if _has_rows(search, one) else None
     if answer is None or not answer.checked:
-        total = score(name=name, key=key)
+        total = score(name=said, key=key)
         decision = decide(total, search.settings.thresholds)
         if decision == "accepted" and search.settings.is_validation_required:
             decision = "review"
@@ -333,8 +420,8 @@ def _relationship(search: _Search, one: Candidate, answers: Mapping[Question, An
         detail = "values that would hardly meet by accident" if value >= 0.5 else "few values to go by"
         evidence.append(Evidence(signal="values", strength=round(value, 2), detail=detail))
     evidence.append(_inclusion_evidence(answer))
-    total = score(name=name, key=key, value=value, coverage=answer.coverage)
-    if name < 0.7 and value < 0.5:
+    total = score(name=said, key=key, value=value, coverage=answer.coverage)
+    if said < 0.7 and value < 0.5:
         total = round(total * 0.9, 4)
     decision = decide(total, search.settings.thresholds, coverage=answer.coverage)
     if decision == "accepted" and not _is_key_proven(search, one.key):
@@ -461,13 +548,13 @@ def _value_strength(search: _Search, one: Candidate) -> float:
 
 def _is_key_proven(search: _Search, key: Key) -> bool:
     """Whether the target has no duplicates in all its rows; costs a query only where a sample was profiled."""
-    if key.is_declared:
+    if key.is_declared or (key.is_proven and len(key.columns) > 1):
         return True
     spot = (key.table, key.columns)
     if spot not in search.proven:
         profile = search.profiles.get(key.table)
-        if len(key.columns) > 1 or (profile is not None and profile.is_exact):
-            search.proven[spot] = len(key.columns) > 1 or is_unique(profile, *key.columns) is not False
+        if len(key.columns) == 1 and profile is not None and profile.is_exact:
+            search.proven[spot] = is_unique(profile, *key.columns) is not False
         elif search.probe is not None and search.budget.spend(
             f"whether {key.table} repeats {', '.join(key.columns)}"
         ):
