@@ -1,5 +1,6 @@
 """What is read from past queries, without a database: templates, scopes, columns, joins, and what is left out."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -12,7 +13,7 @@ from ktx.semantic.manifest import Shard, ShardTable
 from ktx.warehouse.drivers.bigquery import history_statement as bigquery_statement
 from ktx.warehouse.drivers.snowflake import history_statement as snowflake_statement
 from ktx.warehouse.guard import ensure_read_only, parse_query
-from ktx.warehouse.history import HistoryReader, PastQueries, PastQuery, read_history
+from ktx.warehouse.history import MOST_QUERIES, HistoryReader, PastQueries, PastQuery, read_history
 from ktx.warehouse.rows import make_rows
 
 SEEN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -226,6 +227,26 @@ def test_history_statements_are_bounded_read_only_statements_of_the_dialect(
 ) -> None:
     ensure_read_only(parse_query(statement, dialect=dialect), dialect=dialect)
     assert all(part in statement for part in parts)
+
+
+def test_record_that_is_too_long_is_cut_and_says_so() -> None:
+    for statement in (bigquery_statement("EU")(30), snowflake_statement(30)):
+        assert statement.endswith(f"ORDER BY executions DESC LIMIT {MOST_QUERIES}")
+    rows = make_rows(
+        [("sql", None), ("executions", None)],
+        [["SELECT id FROM orders WHERE id > 1", 9]] * MOST_QUERIES,
+        max_rows=None,
+    )
+    queries = read_history(
+        HistoryReader(statement=snowflake_statement, advice="", has_window=True),
+        window_days=1,
+        run=lambda _: rows,
+    )
+    assert queries.is_cut
+    (warning,) = read_usage(
+        replace(queries, queries=queries.queries[:5]), CATALOG, HistorySettings()
+    ).warnings
+    assert "most executed" in warning
 
 
 def test_snowflake_names_are_read_in_their_own_case() -> None:

@@ -127,6 +127,8 @@ def read_usage(past: PastQueries, catalog: Catalog, settings: HistorySettings) -
     warnings: list[str] = []
     if past.unreadable:
         warnings.append(f"{past.unreadable:,} executions are hidden from this user")
+    if past.is_cut:
+        warnings.append(f"only the {len(past.queries):,} most executed were read")
     guessed = sum(not reading.is_qualified for _, reading in kept)
     if guessed:
         warnings.append(f"{guessed:,} templates do not fit the catalog: only their plain columns count")

@@ -14,6 +14,10 @@ MARK = "ktx"
 """How ktx's own statements are marked: a comment, a query tag or a job label."""
 
 
+MOST_QUERIES = 20_000
+"""So many rows of a record are read, the most executed first; each database's statement says so itself."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PastQuery:
     """One recorded statement of one user, summed over its executions. What the database does not record is None.
@@ -39,6 +43,8 @@ class PastQueries:
     has_window: bool
     unreadable: int = 0
     """Executions whose text was hidden from the user."""
+    is_cut: bool = False
+    """Whether the record holds rarer queries that were not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +75,13 @@ def read_history(reader: HistoryReader, *, window_days: int, run: Callable[[str]
     )
     found = [_past_query(record) for record in visible if record["sql"]]
     since = next((_moment(record.get("since")) for record in records if record.get("since")), None)
-    return PastQueries(queries=tuple(found), since=since, has_window=reader.has_window, unreadable=hidden)
+    return PastQueries(
+        queries=tuple(found),
+        since=since,
+        has_window=reader.has_window,
+        unreadable=hidden,
+        is_cut=len(records) >= MOST_QUERIES,
+    )
 
 
 def _past_query(record: Mapping[str, object]) -> PastQuery:

@@ -92,6 +92,8 @@ _HISTORY = """
     LEFT JOIN pg_roles AS r ON r.oid = s.userid
     CROSS JOIN pg_stat_statements_info AS i
     WHERE s.toplevel
+    ORDER BY s.calls DESC
+    LIMIT 20000
 """
 """Sums since the last reset: no window, no times of a single execution, no failures."""
 
