@@ -63,7 +63,7 @@ def test_every_tool_of_the_analytics_skill_exists_and_none_is_forgotten() -> Non
     }
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text))
     assert named <= tools | arguments, named - tools - arguments
-    assert tools - {"memory_ingest", "memory_ingest_status", "context_pack"} <= named
+    assert tools - {"memory_ingest", "memory_ingest_status"} <= named
     assert issubclass(TOOLS[0].input, ToolInput)
 
 
