@@ -6,6 +6,7 @@ import click
 import pytest
 
 from ktx.cli.main import cli
+from ktx.cli.render.data import write_table
 from ktx.cli.render.progress import drawn_events
 from ktx.cli.run import run
 from ktx.events import Notice, StageAdvanced, StageFinished, StageStarted, Waiting
@@ -123,3 +124,73 @@ def test_stages_are_plain_lines_where_nobody_watches(capsys: pytest.CaptureFixtu
 def test_run_gives_zero_when_all_is_well(capsys: pytest.CaptureFixture[str], project: Path) -> None:
     assert run(["connection", "list", "--project-dir", str(project)]) == 0
     assert "No connections yet" in capsys.readouterr().err
+
+
+def test_a_finding_that_is_the_error_itself_is_said_once(
+    capsys: pytest.CaptureFixture[str], project: Path
+) -> None:
+    (project / "question.json").write_text('{"measurs": ["orders.revenue"]}')
+    outcome = called(
+        capsys, "--project-dir", project, "sl", "query", "--query-file", project / "question.json"
+    )
+    assert outcome.code == 1
+    assert outcome.err.count("unknown key `measurs`") == 1
+    assert outcome.err.count("Known keys:") == 1
+
+
+def test_a_question_that_is_no_text_is_a_usage_error(
+    capsys: pytest.CaptureFixture[str], project: Path
+) -> None:
+    (project / "question.json").write_bytes(b"\xff\xfe\x00")
+    outcome = called(
+        capsys, "--project-dir", project, "sl", "query", "--query-file", project / "question.json"
+    )
+    assert outcome.code == 2
+    assert "question.json` is not UTF-8 text" in outcome.err
+
+
+def test_an_ingest_without_a_database_says_so(capsys: pytest.CaptureFixture[str], project: Path) -> None:
+    outcome = called(capsys, "--project-dir", project, "ingest")
+    assert outcome.code == 0
+    assert "There is no database to scan" in outcome.err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", ["--version", "connection list"])
+def test_a_closed_stream_changes_nothing_else(project: Path, closed: str, arguments: str) -> None:
+    line = f'exec "{sys.executable}" -m ktx {arguments} {closed}'
+    done = subprocess.run(["bash", "-c", line], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Error" not in done.stderr
+
+
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="needs /dev/full, a Linux device that is always full"
+)
+def test_a_full_disk_is_no_bug_of_ours(project: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ktx", "admin", "schema"], cwd=project, stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: No space left on device.")
+    assert "Exception" not in done.stderr
+
+
+def test_a_group_without_a_command_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = called(capsys, "mcp")
+    assert outcome.code == 2
+    assert outcome.err.startswith("Usage: ktx mcp")
+    assert "stdio" in outcome.err
+
+
+def test_a_control_character_in_a_cell_does_not_reach_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for output in ("plain", "pretty"):
+        capsys.readouterr()
+        write_table(["a"], [["red\x1b[31m\x07 and\ttab"]], output=output)
+        printed = capsys.readouterr().out
+        assert "\\x1b[31m\\x07" in printed
+        assert "\x1b" not in printed

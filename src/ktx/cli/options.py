@@ -7,11 +7,12 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
 from ktx.cli.render.narrate import show_finding
+from ktx.errors import UsageError
 
 if TYPE_CHECKING:
     from ktx.project import Project
@@ -48,6 +49,20 @@ def project_option(command: Callable[..., Result]) -> Callable[..., Result]:
 def json_option(command: Callable[..., Result]) -> Callable[..., Result]:
     """Add `--json`, handed over as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def read_given(stream: TextIO) -> str:
+    """Read the text of a file that an option names, or of stdin.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
+    try:
+        text = stream.read()
+        text.encode()  # stdin lets bytes through as lone surrogates under some locales
+    except UnicodeError as error:
+        raise UsageError(f"`{stream.name}` is not UTF-8 text.", hint="Save it as UTF-8.") from error
+    return text
 
 
 # The project is imported when a command runs, so that `--help` of any command stays cheap.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from ktx.cli.main import cli
-from ktx.cli.render.narrate import show_error
+from ktx.cli.render.narrate import say, show_error
 from ktx.errors import KtxError
 
 OK, NO, USAGE, OUTSIDE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
@@ -33,12 +33,14 @@ def run(arguments: Sequence[str]) -> int:
         result: object = cli.main(args=list(arguments), prog_name="ktx", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (`| head`) has all it wanted. Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()  # the reader (`| head`) has all it wanted
         return OK
     except (KeyboardInterrupt, click.Abort):
         show_error("interrupted")
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return USAGE
     except click.ClickException as error:
         return _usage(error)
     except KtxError as error:
@@ -46,6 +48,10 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         show_error(error.message, hint=error.hint, findings=error.findings)
         return error.exit_code
+    except OSError as error:
+        if error.strerror is None:
+            return _bug(error, arguments, is_debug=is_debug)
+        return _refused(error, arguments, is_debug=is_debug)
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever comes here is a bug of ours
         return _bug(error, arguments, is_debug=is_debug)
     return result if isinstance(result, int) else OK
@@ -54,8 +60,29 @@ def run(arguments: Sequence[str]) -> int:
 def _usage(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f"`{context.command_path} --help` lists what it takes." if context else None
-    show_error(error.format_message(), hint=hint)
+    show_error(" ".join(error.format_message().split()), hint=hint)
     return USAGE
+
+
+def _refused(error: OSError, arguments: Sequence[str], *, is_debug: bool) -> int:
+    """Tell what the operating system refused: a full disk, a file that may not be read or written."""
+    if is_debug:
+        traceback.print_exc()
+    where = f"`{error.filename}`: " if isinstance(error.filename, str) else ""
+    show_error(
+        f"{where}{error.strerror}.",
+        hint=f"Check permissions and free space; `ktx --debug {' '.join(arguments[:2])} …` shows where.",
+    )
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+    return OUTSIDE
+
+
+def _drop_stdout() -> None:
+    """Let stdout end in the null device: Python would complain again when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _bug(error: Exception, arguments: Sequence[str], *, is_debug: bool) -> int:

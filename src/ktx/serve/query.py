@@ -100,6 +100,7 @@ def merge_options(
     via: Sequence[str] = (),
     limit: int | None = None,
     include_empty: bool | None = None,
+    fill: str | None = None,
 ) -> dict[str, object]:
     """Add the options of a command line to a question: lists grow, single values replace.
 
@@ -129,6 +130,8 @@ def merge_options(
         merged["limit"] = limit
     if include_empty is not None:
         merged["include_empty"] = include_empty
+    if fill is not None:
+        merged["fill"] = fill
     return merged
 
 

@@ -7,8 +7,8 @@ import click
 from ktx.cli.groups import errors_as_json
 from ktx.cli.options import json_option, project_option
 from ktx.cli.render.data import write_json
-from ktx.cli.render.narrate import say, show_error, show_finding
-from ktx.findings import Finding, Place
+from ktx.cli.render.findings import show_findings
+from ktx.cli.render.narrate import say, show_error
 from ktx.project import Project
 from ktx.serve.answers import ContextCheck
 from ktx.serve.desk import Desk
@@ -42,13 +42,7 @@ def check(*, project: Project, connection_id: str | None, offline: bool, as_json
 
 
 def _show(answer: ContextCheck) -> None:
-    for found in answer.findings:
-        show_finding(
-            Finding(
-                level=found.level, code=found.code, message=found.message, fix=found.fix,
-                where=Place(file=found.file, line=found.line, path=found.path),
-            )
-        )  # fmt: skip
+    show_findings(answer.findings)
     for one in answer.connections:
         if one.catalog == "unreachable":
             show_error(f"`{one.connection_id}` could not be asked: {one.error}", hint=one.hint)

@@ -8,8 +8,8 @@ import click
 
 from ktx.cli.options import json_option, project_option
 from ktx.cli.render.data import write_json, write_text
-from ktx.cli.render.narrate import is_coloured, say
-from ktx.events import Event, Notice, Waiting
+from ktx.cli.render.narrate import is_coloured
+from ktx.cli.render.progress import say_event
 from ktx.project import Project
 from ktx.status.check import Check
 from ktx.status.doctor import examine, examine_models
@@ -25,7 +25,7 @@ def doctor(*, project: Project, as_json: bool) -> int:
 
     Asks each model in use three small things. Exits with 1 when a check fails.
     """
-    checks = (*examine(project), *anyio.run(functools.partial(examine_models, project, emit=_narrate)))
+    checks = (*examine(project), *anyio.run(functools.partial(examine_models, project, emit=say_event)))
     if as_json:
         write_json({"checks": [_plain(check) for check in checks], "ok": not _failed(checks)})
     else:
@@ -64,13 +64,3 @@ def _plain(check: Check) -> dict[str, object]:
         "detail": check.detail,
         "fix": check.fix,
     }
-
-
-def _narrate(event: Event) -> None:
-    match event:
-        case Waiting():
-            say(f"waiting {event.wait_s:.0f} s: {event.reason}")
-        case Notice():
-            say(event.message)
-        case _:
-            pass

@@ -78,6 +78,8 @@ def ingest(
         write_json(ingest_json(report))
     else:
         write_text(ingest_text(report, is_wide=sys.stdout.isatty()))
+    if not report.connections:
+        say("There is no database to scan; name one under `connections` in ktx.yaml.")
     for one in report.connections:
         if one.error:
             show_error(f"{one.connection_id}: {one.error}", hint=one.hint, findings=one.findings)

@@ -7,10 +7,10 @@ from typing import get_args
 import anyio
 import click
 
-from ktx.cli.options import json_option, project_option
+from ktx.cli.options import json_option, project_option, read_given
 from ktx.cli.render.data import write_json, write_table, write_text
 from ktx.cli.render.narrate import say
-from ktx.events import Event, Notice, Waiting
+from ktx.cli.render.progress import say_event
 from ktx.project import Project
 from ktx.serve.models import (
     GroupBy,
@@ -57,7 +57,7 @@ def check(*, project: Project, role: str | None, as_json: bool) -> int:
     Sends three small requests per model. Exits with 1 when one of them is not usable.
     """
     wanted = parse_role(role) if role else None
-    found = anyio.run(functools.partial(check_models, project, role=wanted, emit=_narrate))
+    found = anyio.run(functools.partial(check_models, project, role=wanted, emit=say_event))
     if as_json:
         write_json([{**_plain(one), "usable": one.is_usable} for one in found])
     else:
@@ -92,8 +92,8 @@ def usage(*, project: Project, by: GroupBy | None, days: int | None, as_json: bo
 @json_option
 def try_(*, project: Project, role: str, text: str, as_json: bool) -> None:
     """Ask the model of a role something. `-` reads the text from standard input."""
-    asked = sys.stdin.read() if text == "-" else text
-    tried = anyio.run(functools.partial(try_role, project, parse_role(role), asked, emit=_narrate))
+    asked = read_given(sys.stdin) if text == "-" else text
+    tried = anyio.run(functools.partial(try_role, project, parse_role(role), asked, emit=say_event))
     if as_json:
         write_json(tried)
         return
@@ -105,16 +105,6 @@ def try_(*, project: Project, role: str, text: str, as_json: bool) -> None:
     say(
         f"{tried.backend} · {tried.model} · {total:,} tokens in{read}, {took.output_tokens:,} out · {took.duration_s:.1f} s{cost}"
     )
-
-
-def _narrate(event: Event) -> None:
-    match event:
-        case Waiting():
-            say(f"waiting {event.wait_s:.0f} s: {event.reason}")
-        case Notice():
-            say(event.message)
-        case _:
-            pass
 
 
 def _line(one: Inspection) -> str:

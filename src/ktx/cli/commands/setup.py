@@ -11,8 +11,8 @@ from ktx.cli.agents import agents_options, run_agents, take_options
 from ktx.cli.options import json_option, project_dir_option
 from ktx.cli.render.data import write_json
 from ktx.cli.render.narrate import say
+from ktx.cli.render.progress import say_event
 from ktx.errors import UsageError
-from ktx.events import Event, Notice, Waiting
 from ktx.setup.steps.models import (
     ABOUT,
     CHOICES,
@@ -68,7 +68,7 @@ def setup(*, project_dir: Path, no_input: bool, as_json: bool, **options: object
         answers = _asked(project_dir)
     else:
         answers = _from_options(project_dir, _chosen(backend), options)
-    done = anyio.run(functools.partial(set_up_models, project_dir, answers, emit=_narrate))
+    done = anyio.run(functools.partial(set_up_models, project_dir, answers, emit=say_event))
     if as_json:
         write_json(_plain(done, answers))
     else:
@@ -199,13 +199,3 @@ def _plain(done: ModelsDone, answers: ModelAnswers) -> dict[str, object]:
         "replaced": list(done.replaced),
         "warnings": [{"code": one.code, "message": one.message, "fix": one.fix} for one in done.advice],
     }
-
-
-def _narrate(event: Event) -> None:
-    match event:
-        case Waiting():
-            say(f"waiting {event.wait_s:.0f} s: {event.reason}")
-        case Notice():
-            say(event.message)
-        case _:
-            pass

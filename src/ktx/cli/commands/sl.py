@@ -7,11 +7,11 @@ from typing import Any, TextIO
 import click
 
 from ktx.cli.groups import AskGroup, errors_as_json, output_option
-from ktx.cli.options import json_option, project_option
+from ktx.cli.options import json_option, project_option, read_given
 from ktx.cli.render.data import Output, write_json, write_table, write_text
-from ktx.cli.render.narrate import say, show_finding
+from ktx.cli.render.findings import show_findings
+from ktx.cli.render.narrate import say
 from ktx.cli.render.receipt import receipt_lines
-from ktx.findings import Finding, Place
 from ktx.project import Project
 from ktx.serve.answers import CompiledAnswer, QueryAnswer, Validation
 from ktx.serve.desk import Desk
@@ -99,13 +99,7 @@ def validate(*, project: Project, source: str | None, connection_id: str | None,
 
 
 def _show(answer: Validation) -> None:
-    for found in answer.findings:
-        show_finding(
-            Finding(
-                level=found.level, code=found.code, message=found.message, fix=found.fix,
-                where=Place(file=found.file, line=found.line, path=found.path),
-            )
-        )  # fmt: skip
+    show_findings(answer.findings)
     errors = sum(found.level == "error" for found in answer.findings)
     say(
         f"{answer.checked} {'source' if answer.checked == 1 else 'sources'} checked, {errors or 'no'} errors."
@@ -137,6 +131,9 @@ def _show(answer: Validation) -> None:
 )
 @click.option(
     "--via", multiple=True, metavar="[SOURCE=]JOIN", help="A join that the way must take; repeatable."
+)
+@click.option(
+    "--fill", type=click.Choice(["zero", "null"]), help="Also periods in which nothing happened, so filled."
 )
 @click.option(
     "--format", "form", type=click.Choice(["json", "sql"]), help="Compile only: the SQL, or JSON with it."
@@ -173,12 +170,15 @@ def query(
     \b
     ktx sl query --measure orders.revenue --dimension customers.country --order-by revenue:desc --limit 5
     ktx sl query --query-file question.json --execute --json
+
+    A measure may be an expression: --measure "sum(orders.amount) / count(customers.id)". Its own name or filter, `offset`, `rolling`,
+    `cumulative` and `percent_of_total` are said in a query file.
     """
     from ktx.serve.query import explain, merge_options, parse_ask, parse_query_text, sl_compile, sl_query
 
     is_json = as_json or form == "json"
     with errors_as_json(is_wanted=is_json):
-        data = parse_query_text(query_file.read()) if query_file is not None else {}
+        data = parse_query_text(read_given(query_file)) if query_file is not None else {}
         parts = ["sql", "plan"] if is_explained else ["sql"]
         ask = parse_ask({"include": parts, **merge_options(data, **question)})
         include = (*ask.include, "receipt") if has_receipt else ask.include

@@ -5,7 +5,7 @@ import sys
 import click
 
 from ktx.cli.groups import output_option
-from ktx.cli.options import project_option
+from ktx.cli.options import project_option, read_given
 from ktx.cli.render.data import Output, write_json, write_table
 from ktx.cli.render.narrate import say
 from ktx.project import Project
@@ -23,7 +23,7 @@ def sql(
     *, project: Project, statement: str, connection_id: str | None, max_rows: int, output: Output
 ) -> None:
     """Run the read-only SQL STATEMENT (`-` reads it from stdin) and print its rows."""
-    text = sys.stdin.read() if statement == "-" else statement
+    text = read_given(sys.stdin) if statement == "-" else statement
     with Desk(project=project) as desk:
         answer = sql_execution(desk, connection_id, text, max_rows=max_rows)
     if output == "json":

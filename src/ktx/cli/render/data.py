@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
@@ -13,6 +14,9 @@ from uuid import UUID
 from ktx.cli.render.narrate import is_coloured
 
 Output: TypeAlias = Literal["auto", "pretty", "plain", "json"]
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)  # what a terminal would obey; tab and line break are handled apart
 
 
 def write_json(value: object) -> None:
@@ -55,7 +59,12 @@ def cell_text(cell: object) -> str:
 
 def _one_line(cell: object) -> str:
     text = cell_text(cell)
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    text = text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return _CONTROL.sub(_shown, text)
+
+
+def _shown(control: re.Match[str]) -> str:
+    return f"\\x{ord(control.group()):02x}"
 
 
 def _draw(headers: Sequence[str], rows: Iterable[Sequence[object]], right: frozenset[str]) -> None:
@@ -69,7 +78,7 @@ def _draw(headers: Sequence[str], rows: Iterable[Sequence[object]], right: froze
     for header in headers:
         table.add_column(Text(header), justify="right" if header in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell_text(cell)) for cell in row))
+        table.add_row(*(Text(_CONTROL.sub(_shown, cell_text(cell))) for cell in row))
     Console(file=sys.stdout, no_color=not is_coloured(sys.stdout), highlight=False).print(table)
 
 

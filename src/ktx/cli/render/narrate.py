@@ -17,10 +17,13 @@ def say(message: str) -> None:
 
 
 def show_error(message: str, *, hint: str | None = None, findings: Iterable[Finding] = ()) -> None:
-    """Write `error: …`, the findings behind it, and the way out."""
+    """Write `error: …`, the findings behind it, and the way out; a finding that is the error itself is not said again."""
     say(f"{_label('error')} {message}")
     for finding in findings:
-        show_finding(finding, indent="  ")
+        if finding.message != message:
+            show_finding(finding, indent="  ")
+        elif finding.fix and hint is None:
+            hint = finding.fix
     if hint:
         say(f"{_label('hint')} {hint}")
 

@@ -24,6 +24,19 @@ def drawn_events(*, is_plain: bool = False) -> Generator[Emit]:
         yield emit
 
 
+def say_event(event: Event) -> None:
+    """Write a wait or a notice as a line and pass over stages: for work too short for a bar."""
+    match event:
+        case Waiting():
+            say(f"waiting {event.wait_s:.0f} s: {event.reason}")
+        case Notice():
+            say(event.message)
+        case StageStarted() | StageAdvanced() | StageFinished():
+            pass
+        case _:
+            assert_never(event)
+
+
 def _plain(clock: Callable[[], float]) -> Emit:
     started_at: dict[str, float] = {}
     reached: dict[str, tuple[int, int | None]] = {}
@@ -42,12 +55,8 @@ def _plain(clock: Callable[[], float]) -> Emit:
                 count = f" {done}/{total}" if total else (f" {done}" if done else "")
                 summary = f": {event.summary}" if event.summary else ""
                 say(f"{event.stage}{count} ({took_s:.1f} s){summary}")
-            case Waiting():
-                say(f"waiting {event.wait_s:.0f} s: {event.reason}")
-            case Notice():
-                say(event.message)
             case _:
-                assert_never(event)
+                say_event(event)
 
     return emit
 
