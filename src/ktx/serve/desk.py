@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ktx.search.index import Index
     from ktx.search.lanes import Lane
     from ktx.semantic.source import Layer
+    from ktx.serve.scans import Scanned
     from ktx.warehouse.warehouse import Warehouse
 
 
@@ -36,6 +37,12 @@ class _Open:
     layers: "dict[str, tuple[str, Layer]]" = field(default_factory=dict[str, "tuple[str, Layer]"])
     looked_at: dict[str, tuple[float, str]] = field(default_factory=dict[str, tuple[float, str]])
     warehouses: "dict[str, Warehouse]" = field(default_factory=dict[str, "Warehouse"])
+    scans: "dict[str, tuple[str, Scanned | None]]" = field(
+        default_factory=dict[str, "tuple[str, Scanned | None]"]
+    )
+    texts: "dict[tuple[str, str], tuple[Layer, str]]" = field(
+        default_factory=dict[tuple[str, str], "tuple[Layer, str]"]
+    )
     index: "Index | None" = None
     index_checked_at: float | None = None
     lanes: "tuple[Lane, ...] | None" = None
@@ -126,6 +133,24 @@ class Desk:
             )
             self._open.layers[connection_id] = (mark, layer)
             return layer
+
+    def scanned(self, connection_id: str) -> "Scanned | None":
+        """Give what the last scan of a connection left, read again when a scan wrote; None when there was none."""
+        from ktx.serve.scans import read_scanned, scan_mark
+
+        mark = scan_mark(self.project)
+        kept = self._open.scans.get(connection_id)
+        if kept is None or kept[0] != mark:
+            kept = self._open.scans[connection_id] = (mark, read_scanned(self.project, connection_id))
+        return kept[1]
+
+    def source_text(self, connection_id: str, name: str, render: "Callable[[Layer], str]") -> str:
+        """Give a text about a source, rendered once for a layer as its files stand."""
+        layer = self.layer(connection_id)
+        kept = self._open.texts.get((connection_id, name))
+        if kept is None or kept[0] is not layer:
+            kept = self._open.texts[connection_id, name] = (layer, render(layer))
+        return kept[1]
 
     def warehouse(self, connection_id: str) -> "Warehouse":
         """Give the warehouse of a connection; its first statement opens it.

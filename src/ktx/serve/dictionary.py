@@ -13,7 +13,6 @@ from ktx.serve.answers import (
     ValueResult,
 )
 from ktx.serve.desk import Desk
-from ktx.serve.scans import scan_store, snapshot_info
 
 _MOST_MATCHES = 20
 _VISIBLE = (
@@ -40,19 +39,17 @@ def dictionary_search(
 
 
 def _scope(desk: Desk, index: Index, connection_id: str) -> DictionaryScope:
-    with scan_store(desk.project) as store:
-        catalog = store.catalog(connection_id) if store is not None else None
-        if store is None or catalog is None:
-            return DictionaryScope(connection_id=connection_id, status="no_profile_artifact")
-        sampled = sum(profile.profiled_rows for profile in store.profiles(connection_id).values())
+    scanned = desk.scanned(connection_id)
+    if scanned is None:
+        return DictionaryScope(connection_id=connection_id, status="no_profile_artifact")
     columns, most = index.connection.execute(
         "SELECT count(*), coalesce(max(n), 0) FROM"
         " (SELECT count(*) AS n FROM value WHERE connection_id = ? GROUP BY source, column_name)",
         (connection_id,),
     ).fetchone()
-    snapshot = snapshot_info(desk.project, catalog)
+    snapshot = scanned.snapshot
     coverage = DictionaryCoverage(
-        sampled_rows=sampled,
+        sampled_rows=scanned.profiled_rows,
         values_per_column=int(most),
         profiled_columns=int(columns),
         sync_id=snapshot.sync_id,

@@ -17,7 +17,6 @@ from ktx.serve.answers import (
     TableRefInfo,
 )
 from ktx.serve.desk import Desk
-from ktx.serve.scans import scan_store, snapshot_info
 from ktx.suggest import nearest
 
 _MOST_CANDIDATES = 10
@@ -53,16 +52,14 @@ def entity_details(desk: Desk, connection_id: str, asks: Sequence[EntityAsk]) ->
         UsageError: the connection is unknown.
     """
     chosen = desk.connection_id(connection_id)
-    with scan_store(desk.project) as store:
-        catalog = store.catalog(chosen) if store is not None else None
-    if catalog is None:
+    scanned = desk.scanned(chosen)
+    if scanned is None:
         message = f"connection `{chosen}` has not been scanned here; run `ktx ingest {chosen}`"
         error = EntityError(code="scan_missing", message=message)
         return EntityDetails(
             results=[MissingDetails(connection_id=chosen, table=ask.shown, error=error) for ask in asks]
         )
-    snapshot = snapshot_info(desk.project, catalog)
-    return EntityDetails(results=[_details(catalog, ask, snapshot) for ask in asks])
+    return EntityDetails(results=[_details(scanned.catalog, ask, scanned.snapshot) for ask in asks])
 
 
 def _details(catalog: Catalog, ask: EntityAsk, snapshot: SnapshotInfo) -> TableDetails | MissingDetails:

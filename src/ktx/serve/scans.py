@@ -5,6 +5,7 @@ All of it is optional: a project whose layer came from git, and that was never s
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ktx.catalog import Catalog, TableRef
@@ -18,6 +19,25 @@ from ktx.semantic.tableref import parse_table_ref
 from ktx.serve.answers import SnapshotInfo
 
 _SEEN = "scan_file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """What the last scan of a connection left: its catalog, which scan that was, and how many rows its profiles read."""
+
+    catalog: Catalog
+    snapshot: SnapshotInfo
+    profiled_rows: int
+
+
+def read_scanned(project: Project, connection_id: str) -> Scanned | None:
+    """Read what the last scan of a connection left; None when it was never scanned here."""
+    with scan_store(project) as store:
+        catalog = store.catalog(connection_id) if store is not None else None
+        if store is None or catalog is None:
+            return None
+        rows = sum(profile.profiled_rows for profile in store.profiles(connection_id).values())
+    return Scanned(catalog=catalog, snapshot=snapshot_info(project, catalog), profiled_rows=rows)
 
 
 @contextmanager
@@ -46,7 +66,7 @@ def value_batches(
     Call `values_taken` once the refresh is done. The scan store is opened only when the stat of its files moved, or to `force`
     a rebuild.
     """
-    mark = _mark(project)
+    mark = scan_mark(project)
     if index.setting(_SEEN) == mark and not force:
         return None
     batches: list[ValueBatch] = []
@@ -69,7 +89,7 @@ def value_batches(
 
 def values_taken(project: Project, index: Index) -> None:
     """Note that the index holds the values of the scan store as it stands."""
-    mark = _mark(project)
+    mark = scan_mark(project)
     if index.setting(_SEEN) != mark:
         index.set_setting(_SEEN, mark)
 
@@ -94,7 +114,8 @@ def _column_values(store: ScanStore, connection_id: str, layer: Layer) -> Iterat
             )
 
 
-def _mark(project: Project) -> str:
+def scan_mark(project: Project) -> str:
+    """Give a text that changes when a scan wrote; empty when there was never one."""
     parts: list[str] = []
     for ending in ("", "-wal"):
         path = project.state_dir / f"{FILE_NAME}{ending}"

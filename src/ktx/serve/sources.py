@@ -66,10 +66,14 @@ def sl_read_source(desk: Desk, connection_id: str | None, source_name: str) -> S
         LayerError: there is no such source, or its files cannot be used.
     """
     chosen = desk.connection_id(connection_id)
-    source = find_source(desk.layer(chosen), source_name)
+    text = desk.source_text(chosen, source_name, lambda layer: _rendered(find_source(layer, source_name)))
+    return SourceText(source_name=source_name, yaml=text)
+
+
+def _rendered(source: Source) -> str:
     stream = StringIO()
     _writer().dump(_source(source), stream)
-    return SourceText(source_name=source.name, yaml=stream.getvalue())
+    return stream.getvalue()
 
 
 def find_source(layer: Layer, name: str) -> Source:
