@@ -32,13 +32,14 @@ class RefusedError(Exception):
 
 
 class DuckDb:
-    """DuckDB in memory, without the step that the driver of ktx switches off as well."""
+    """DuckDB in memory, without the steps that the driver of ktx switches off as well."""
 
     engine: Engine = "duckdb"
 
     def __init__(self) -> None:
         self.connection = duckdb.connect(
-            ":memory:", config={"threads": 1, "disabled_optimizers": "compressed_materialization"}
+            ":memory:",
+            config={"threads": 1, "disabled_optimizers": "compressed_materialization,statistics_propagation"},
         )
         self.tables: list[str] = []
 

@@ -64,6 +64,20 @@ _SAFE_FUNCTIONS = frozenset(
     """
     )
 )
+SQLITE_FUNCTIONS = frozenset(
+    _words(
+        """
+    abs acos acosh asin asinh atan atan2 atanh case cast ceil ceiling char coalesce cos cosh current_date current_time
+    current_timestamp date datetime degrees exp floor format glob hex ifnull iif instr json json_array json_array_length
+    json_extract json_object json_patch json_quote json_remove json_replace json_set json_type json_valid julianday length
+    like likelihood likely ln log log10 log2 lower ltrim max min mod nullif pi pow power printf quote radians replace round
+    rtrim sign sin sinh soundex sqrt strftime substr substring tan tanh time trim trunc typeof unicode unixepoch unlikely
+    upper zeroblob
+    cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number
+    """
+    )
+)
+"""Every function of a row, and of a window, that SQLite has."""
 WRITES: tuple[type[exp.Expr], ...] = (
     exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.Command, exp.Into, exp.Lock, exp.Set,
     exp.Pragma, exp.Attach, exp.Detach, exp.Copy, exp.TruncateTable,

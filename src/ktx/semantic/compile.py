@@ -45,6 +45,8 @@ from ktx.semantic.shapes import ensure_exact, is_additive, read_shape, read_spin
 from ktx.semantic.source import Layer, Source
 from ktx.suggest import did_you_mean
 
+_OF_SOME_KIND = (exp.Min, exp.Max, exp.LogicalAnd, exp.LogicalOr)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compiled:
@@ -501,13 +503,9 @@ def _columns(
 def _measure_kind(resolver: Resolver, tree: exp.Expr) -> ColumnKind | None:
     if isinstance(tree, exp.Column) and tree.table == LEAF:
         call = resolver.leaves[tree.name].call
-        if isinstance(call, exp.Min | exp.Max):
-            return resolver.kind(call.this)
-        if isinstance(call, exp.LogicalAnd | exp.LogicalOr):
-            return "boolean"
         if isinstance(call, exp.ArrayAgg | exp.GroupConcat | exp.JSONArrayAgg | exp.JSONObjectAgg | exp.Mode):
             return None
-        return "number"
+        return resolver.leaf_kind(tree.name) if isinstance(call, _OF_SOME_KIND) else "number"
     return "number" if isinstance(tree.unnest(), exp.Div | exp.Add | exp.Sub | exp.Mul) else None
 
 

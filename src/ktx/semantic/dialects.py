@@ -13,6 +13,7 @@ import sqlglot
 from sqlglot import exp
 
 from ktx.errors import UsageError
+from ktx.semantic.allowed import SQLITE_FUNCTIONS
 from ktx.semantic.query import GRANULARITIES
 from ktx.suggest import did_you_mean
 
@@ -27,9 +28,11 @@ class Facts:
     instead. `double` converts to a floating number. `pads_need_type`: a NULL column of a UNION takes the type of the first
     two branches. `sums_booleans`: SUM and AVG take a
     condition. `averages_coarsely`: AVG of integers loses decimals. `groups_by_columns`: a grouped
-    expression is not recognised where it is selected. `missing` names aggregates that the engine lacks.
+    expression is not recognised where it is selected. `has_strict_types`: text
+    functions and patterns take nothing but text. `missing` names aggregates that the engine lacks.
     `settings` are appended to a statement. `period_index` numbers periods without gaps, and `next_period` gives the one after;
-    a dialect without them refuses measures through time.
+    a dialect without them refuses measures through time. `parts` takes times apart where the engine has no EXTRACT; `functions` is
+    every function of an engine with few.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Facts:
     sums_booleans: bool = False
     averages_coarsely: bool = False
     groups_by_columns: bool = False
+    has_strict_types: bool = False
     has_correlated_exists: bool = True
     has_loose_exists: bool = True
     row_number_order: str | None = None
@@ -50,6 +54,8 @@ class Facts:
     settings: tuple[tuple[str, str], ...] = ()
     period_index: Mapping[str, str] | None = None
     next_period: Mapping[str, str] | None = None
+    parts: Mapping[str, str] | None = None
+    functions: frozenset[str] | None = None
 
 
 def _each(template: str, **special: str) -> Mapping[str, str]:
@@ -95,6 +101,7 @@ _STATISTICS = frozenset(
 _ALL = (
     Facts(
         name="duckdb",
+        has_strict_types=True,
         period_index=_numbered(
             "DATE_DIFF('day', CAST('1970-01-05' AS DATE), CAST(x AS DATE))",
             "DATE_DIFF('day', CAST('1970-01-05' AS DATE), CAST(x AS DATE)) // 7",
@@ -134,11 +141,24 @@ _ALL = (
         percentile="ranked",
         has_filter=True,
         sums_booleans=True,
+        parts={
+            "year": "CAST(STRFTIME('%Y', x) AS INTEGER)",
+            "quarter": "(CAST(STRFTIME('%m', x) AS INTEGER) + 2) / 3",
+            "month": "CAST(STRFTIME('%m', x) AS INTEGER)",
+            "day": "CAST(STRFTIME('%d', x) AS INTEGER)",
+            "hour": "CAST(STRFTIME('%H', x) AS INTEGER)",
+            "minute": "CAST(STRFTIME('%M', x) AS INTEGER)",
+            "second": "CAST(STRFTIME('%S', x) AS INTEGER)",
+            "dow": "CAST(STRFTIME('%w', x) AS INTEGER)",
+            "doy": "CAST(STRFTIME('%j', x) AS INTEGER)",
+        },
+        functions=SQLITE_FUNCTIONS,
         missing=_STATISTICS
         | {"LogicalOr", "LogicalAnd", "ArgMax", "ArgMin", "CountIf", "BitwiseAndAgg", "BitwiseOrAgg"},
     ),
     Facts(
         name="postgres",
+        has_strict_types=True,
         period_index=_numbered(
             "(CAST(x AS DATE) - CAST('1970-01-05' AS DATE))",
             "(CAST(x AS DATE) - CAST('1970-01-05' AS DATE)) / 7",
@@ -204,6 +224,7 @@ _ALL = (
     ),
     Facts(
         name="clickhouse",
+        has_strict_types=True,
         truncate=_TRUNC,
         double="toFloat64(x)",
         percentile="exact_inclusive",
@@ -223,6 +244,7 @@ _ALL = (
     ),
     Facts(
         name="bigquery",
+        has_strict_types=True,
         truncate=_each(
             "DATE_TRUNC(x, unit)",
             week="DATE_TRUNC(x, ISOWEEK)",
@@ -266,6 +288,7 @@ _ALL = (
     ),
     Facts(
         name="redshift",
+        has_strict_types=True,
         truncate=_TRUNC,
         double="CAST(x AS DOUBLE PRECISION)",
         averages_coarsely=True,
@@ -287,6 +310,7 @@ _ALL = (
     ),
     Facts(
         name="trino",
+        has_strict_types=True,
         truncate=_TRUNC,
         percentile="ranked",
         has_filter=True,

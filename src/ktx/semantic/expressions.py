@@ -5,17 +5,22 @@ function that reads outside the row. It may be shared: copy before changing it.
 """
 
 import functools
+import re
 from typing import cast
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ErrorLevel, SqlglotError, UnsupportedError
 
 from ktx.errors import QueryError
 from ktx.semantic.allowed import WRITES, refusal
-from ktx.semantic.dialects import Facts, as_double, facts_of
+from ktx.semantic.dialects import Facts, as_double, facts_of, fill, truncated
+from ktx.semantic.query import GRANULARITIES
+from ktx.suggest import did_you_mean
 
 _MAX_NODES = 5000
+_OPERATORS = (exp.Interval, exp.SimilarTo, exp.RegexpLike, exp.RegexpILike)
+_CALLED = re.compile(r"([A-Z_][A-Z0-9_]*)\(")
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -30,12 +35,11 @@ def parse_expression(text: str, dialect: str) -> exp.Expr:
     """
     facts = facts_of(dialect)
     try:
-        found = sqlglot.Dialect.get_or_raise(facts.name).parse_into(exp.Condition, text)
-        trees = [tree for tree in found if tree is not None]
-        if len(trees) != 1:
-            raise QueryError(f"`{text}` is not one expression.")
-        tree = _normal(trees[0], facts)
+        tree = _parsed(text, facts)
+        _ensure_told_whole(tree, text, facts)
+        tree = _normal(tree, facts)
         _ensure_allowed(tree, text)
+        _ensure_known(tree, text, facts)
     except SqlglotError as error:
         raise QueryError(
             f"`{_shown(text)}` cannot be read as one {facts.name} expression.",
@@ -44,6 +48,44 @@ def parse_expression(text: str, dialect: str) -> exp.Expr:
     except RecursionError:
         raise QueryError(f"`{_shown(text)}` is nested too deeply to be read.") from None
     return tree
+
+
+def _parsed(text: str, facts: Facts) -> exp.Expr:
+    dialect = sqlglot.Dialect.get_or_raise(facts.name)
+    # A leading REPLACE would be read as a statement.
+    is_call = text.lstrip()[:7].lower() == "replace"
+    found = [one for one in dialect.parse_into(exp.Condition, f"({text}\n)" if is_call else text) if one]
+    if len(found) != 1:
+        raise QueryError(f"`{_shown(text)}` is not one expression.")
+    if is_call and not isinstance(found[0], exp.Paren):
+        raise QueryError(f"`{_shown(text)}` is not one expression.")
+    return found[0].this if is_call else found[0]
+
+
+def _ensure_told_whole(tree: exp.Expr, text: str, facts: Facts) -> None:
+    """Refuse what would lose a part when it is written in the same dialect again."""
+    try:
+        tree.sql(dialect=facts.name, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:
+        raise QueryError(
+            f"`{_shown(text)}` uses something that {facts.name} does not have: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _ensure_known(tree: exp.Expr, text: str, facts: Facts) -> None:
+    """Refuse functions and operators that the engine lacks; aggregates are checked where they become measures."""
+    if facts.functions is None:
+        return
+    for node in tree.walk():
+        if isinstance(node, exp.AggFunc) or not isinstance(node, (exp.Func, *_OPERATORS)):
+            continue
+        called = _CALLED.match(node.sql(dialect=facts.name))
+        name = called.group(1).lower() if called else node.key
+        is_lacking = name not in facts.functions if called else isinstance(node, _OPERATORS)
+        if is_lacking:
+            raise QueryError(
+                f"`{_shown(text)}` uses `{name}`, which {facts.name} does not have.{did_you_mean(name, facts.functions)}"
+            )
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -189,6 +231,31 @@ def _normal_node(node: exp.Expr, facts: Facts) -> exp.Expr:
         return exp.PercentileCont(this=node.this, expression=node.args["quantile"])
     if isinstance(node, exp.WithinGroup) and isinstance(node.this, exp.PercentileCont):
         return _within_group(node)
+    return _spelled(node, facts) if facts.parts is not None else node
+
+
+def _spelled(node: exp.Expr, facts: Facts) -> exp.Expr:
+    """Write common functions of times and texts that the engine has only in another spelling."""
+    parts = facts.parts or {}
+    if isinstance(node, exp.DateTrunc | exp.TimestampTrunc):
+        unit = str(node.args["unit"].name).lower()
+        return truncated(node.this, unit, facts) if unit in GRANULARITIES else node
+    if isinstance(node, exp.Extract) and node.name.lower() in parts:
+        return fill(parts[node.name.lower()], node.expression, facts)
+    if isinstance(node, exp.Year | exp.Quarter | exp.Month | exp.Day | exp.Hour | exp.Minute | exp.Second):
+        return fill(parts[node.key], node.this, facts)
+    if isinstance(node, exp.Left | exp.Right):
+        is_left = isinstance(node, exp.Left)
+        start = exp.Literal.number(1) if is_left else exp.Neg(this=wrapped(node.expression.copy()))
+        return exp.Substring(this=node.this, start=start, length=node.expression)
+    if isinstance(node, exp.Concat):
+        empty: list[exp.Expr] = [
+            exp.Coalesce(this=one, expressions=[exp.Literal.string("")]) for one in node.expressions
+        ]
+        made = empty[0]
+        for one in empty[1:]:
+            made = exp.DPipe(this=made, expression=one)
+        return made
     return node
 
 

@@ -57,9 +57,8 @@ def _segment(resolver: Resolver, name: str) -> exp.Expr:
 
 
 def _filter(resolver: Resolver, tree: exp.Expr, text: str, groups: dict[str, int]) -> Filter:
-    bound = _bind(resolver, tree)
+    bound = resolver.condition(_bind(resolver, tree), text)
     if not leaf_keys(bound):
-        resolver.ensure_condition(bound, text)
         return Filter(text=text, tree=bound, is_group=False)
     for column in bound_columns(bound):
         position = groups.get(column.sql())

@@ -71,6 +71,8 @@ class Router:
         steps = self._steps(words, via)
         if len(words) == 1 and words[0].casefold() == home.casefold() and not steps:
             return Way(path=(), shape="to_one")
+        if len(words) > 1 and (spelled := self._spelled(home, words)) and _fits(spelled, words, steps):
+            return Way(path=_safe(home, spelled), shape="to_one")
         shapes: list[tuple[Shape, Callable[[str], Iterator[Path]]]] = [
             ("to_one", self._all_to_one),
             ("fan", self._all_fans),
@@ -82,6 +84,21 @@ class Router:
             if found:
                 return self._chosen(home, words, steps, found, shape)
         return None
+
+    def _spelled(self, home: str, words: tuple[str, ...]) -> Path | None:
+        """Give the way whose every to-one step is named, when there is one; only so may a step be taken twice."""
+        path: Path = ()
+        at = home
+        for word in words[words[0].casefold() == home.casefold() :]:
+            edges = [
+                one
+                for one in self.graph.edges(at)
+                if one.is_to_one and one.name.casefold() == word.casefold()
+            ]
+            if len(edges) != 1:
+                return None
+            path, at = (*path, edges[0]), edges[0].target
+        return path
 
     def _steps(self, words: tuple[str, ...], via: tuple[str, ...]) -> tuple[str, ...]:
         """Gather the steps that `via` demands; a step of the `*` entry counts only where it can be taken."""

@@ -87,6 +87,7 @@ def _column(entry: ColumnEntry, place: Place) -> Column:
     return Column(
         name=entry.name,
         kind=entry.type or ("time" if entry.role == "time" else "string"),
+        is_typed=entry.type is not None or entry.role == "time",
         role=entry.role or "default",
         visibility=entry.visibility or "public",
         expr=entry.expr,

@@ -7,7 +7,7 @@ from typing import Any, cast
 from ktx.findings import Finding, Place
 from ktx.semantic.source import Column, Join, Measure, NonAdditive, Segment, Source
 
-PACK_VERSION = "1"
+PACK_VERSION = "2"
 """Changes whenever the packed form, or what loading makes of a file, changes."""
 
 
@@ -22,7 +22,7 @@ def pack_source(source: Source) -> str:
             source.grain,
             [
                 [c.name, c.kind, c.role, c.visibility, c.expr, c.natural_granularity, dict(c.descriptions), c.enum_values,
-                 _place(c.place, file)]
+                 c.is_typed, _place(c.place, file)]
                 for c in source.columns
             ],
             [
@@ -57,7 +57,7 @@ def unpack_source(text: str) -> Source:
         columns=tuple(
             Column(
                 name=c[0], kind=c[1], role=c[2], visibility=c[3], expr=c[4], natural_granularity=c[5], descriptions=c[6],
-                enum_values=tuple(c[7]), place=_unplace(c[8], file),
+                enum_values=tuple(c[7]), is_typed=c[8], place=_unplace(c[9], file),
             )
             for c in columns
         ),

@@ -5,7 +5,6 @@ A *bound* tree is free of context. Its columns are qualified by the words that l
 """
 
 import functools
-import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from sqlglot import exp
 from ktx.catalog import ColumnKind
 from ktx.errors import LayerError, QueryError
 from ktx.findings import Place
+from ktx.semantic.comparisons import ensure_comparable, ensure_condition, kind_of, with_truth_values
 from ktx.semantic.dialects import Facts
 from ktx.semantic.expressions import conjuncts, has_aggregate, has_window, parse_expression, wrapped
 from ktx.semantic.graph import Graph, find_column
@@ -28,11 +28,6 @@ LEAF = "@leaf"
 GROUP = "@group"
 _COUNTS = (exp.Count, exp.CountIf, exp.ApproxDistinct)
 _NUMERIC = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
-
-
-_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between)
-_MOMENT = re.compile(r"\s*(\d{4}-\d{1,2}(-\d{1,2})?\b|\d{4}$|\d{8}\b|\d{1,2}:\d{2})")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -308,9 +303,7 @@ class Resolver:
         tree = parse_expression(text, self.facts.name)
         if has_aggregate(tree):
             raise QueryError(f"`{text}` is an aggregate, where a condition on rows is needed.")
-        bound = self.bind(tree, source)
-        self.ensure_condition(bound, text)
-        return bound
+        return self.condition(self.bind(tree, source), text)
 
     # ---- measures
 
@@ -451,7 +444,7 @@ class Resolver:
         home = self._home(bound, source, starred, label)
         for column in [c for c in bound.find_all(exp.Column) if isinstance(c.this, exp.Star)]:
             column.replace(exp.Star())
-        bound = self._checked_argument(bound, label)
+        bound = self._checked_argument(with_truth_values(bound, self._column_kind), label)
         if measure is None:
             label = _plain(bound)
         leaf = Leaf(
@@ -541,6 +534,7 @@ class Resolver:
 
     def _checked_argument(self, call: exp.Expr, label: str) -> exp.Expr:
         """Refuse to add up what is no number, and count a condition as 0 and 1 where the engine will not."""
+        ensure_comparable(call, label, self._column_kind, self.facts)
         if not isinstance(call, _NUMERIC):
             return call
         argument = (
@@ -569,64 +563,39 @@ class Resolver:
     # ---- kinds
 
     def kind(self, tree: exp.Expr) -> ColumnKind | None:
-        """Give the kind of a bound row-level tree where it is certain, else None."""
-        inner = tree.unnest()
-        if isinstance(inner, exp.Column):
-            if inner.table in {LEAF, GROUP} or isinstance(inner.this, exp.Star):
-                return None
-            kinds: set[ColumnKind] = {
-                column.kind
-                for target in self.candidates(words_of(inner)[-1])
-                if (column := find_column(target, inner.name))
-            }
-            return kinds.pop() if len(kinds) == 1 else None
-        if isinstance(inner, exp.Literal):
-            return "string" if inner.is_string else "number"
-        if isinstance(
-            inner,
-            exp.Boolean
-            | exp.Connector
-            | exp.Not
-            | exp.Is
-            | exp.In
-            | exp.Between
-            | exp.Like
-            | exp.ILike
-            | exp.EQ
-            | exp.NEQ
-            | exp.GT
-            | exp.GTE
-            | exp.LT
-            | exp.LTE,
-        ):
+        """Give the kind of a bound tree where it is certain, else None."""
+        return kind_of(tree, self._column_kind)
+
+    def _column_kind(self, column: exp.Column) -> ColumnKind | None:
+        if column.table == LEAF:
+            return self.leaf_kind(column.name)
+        if column.table == GROUP or isinstance(column.this, exp.Star):
+            return None
+        kinds: set[ColumnKind | None] = {
+            found.kind if found.is_typed else None
+            for target in self.candidates(words_of(column)[-1])
+            if (found := find_column(target, column.name))
+        }
+        return kinds.pop() if len(kinds) == 1 else None
+
+    def leaf_kind(self, key: str) -> ColumnKind | None:
+        """Give the kind of what a leaf gives, where it is certain."""
+        call = self.leaves[key].call
+        if isinstance(call, exp.Min | exp.Max):
+            return self.kind(call.this)
+        if isinstance(call, exp.LogicalAnd | exp.LogicalOr):
             return "boolean"
-        return None
+        return "number" if isinstance(call, (*_COUNTS, *_NUMERIC, exp.PercentileCont, exp.Median)) else None
 
-    def ensure_condition(self, tree: exp.Expr, text: str) -> None:
-        """Refuse a filter that is a value and not a condition."""
-        if self.kind(tree) in {"string", "number", "time"}:
-            raise QueryError(f"`{text}` is a value, not a condition.", hint="Compare it with something.")
-        for node in tree.find_all(*_COMPARISONS):
-            sides = [side for side in node.iter_expressions() if not isinstance(side, exp.Identifier)]
-            kinds = {self.kind(side) for side in sides if isinstance(side, exp.Column)}
-            if len(kinds) != 1:
-                continue
-            kind = kinds.pop()
-            for side in sides:
-                if isinstance(side, exp.Literal) and side.is_string and not _reads_as(side.name, kind):
-                    raise QueryError(
-                        f"`{text}` compares a {kind} with the text `{side.name}`.",
-                        hint="Write dates as '2024-01-31', and numbers without quotes.",
-                    )
+    def condition(self, tree: exp.Expr, text: str) -> exp.Expr:
+        """Give a bound condition as it can be compared.
 
-
-def _reads_as(text: str, kind: str | None) -> bool:
-    """Whether an engine can read a text as a value of a kind; engines that cannot would fail while running."""
-    if kind == "time":
-        return _MOMENT.match(text) is not None
-    if kind == "number":
-        return _NUMBER.fullmatch(text.strip()) is not None
-    return True
+        Raises:
+            QueryError: when it is a value and not a condition, or compares what no engine can compare.
+        """
+        ensure_condition(tree, text, self._column_kind)
+        ensure_comparable(tree, text, self._column_kind, self.facts)
+        return with_truth_values(tree, self._column_kind)
 
 
 def rebuilt(tree: exp.Expr, visit: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:

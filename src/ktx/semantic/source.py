@@ -23,12 +23,14 @@ class Column:
     """A column of a source; one with `expr` is computed from other columns.
 
     `role="time"` lets a column of another kind be used as a time; `visibility="hidden"` keeps it out of every question.
+    `is_typed` is False when nobody said which kind it has and `kind` is a guess.
     """
 
     name: str
     kind: ColumnKind = "string"
     role: ColumnRole = "default"
     visibility: Visibility = "public"
+    is_typed: bool = True
     expr: str | None = None
     natural_granularity: str | None = None
     descriptions: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -21,9 +21,10 @@ _LOCKS: dict[str, str | bool | int | float | list[str]] = {
 }
 """Settings under which a statement reaches this one file only: no other file, no network, no Python variable."""
 _REPAIRS: dict[str, str | bool | int | float | list[str]] = {
-    "disabled_optimizers": "compressed_materialization"
+    "disabled_optimizers": "compressed_materialization,statistics_propagation"
 }
-"""DuckDB 2.0 packs a sum into too small a type while sorting, and fails, when it mistakes how many rows a group has."""
+"""DuckDB 2.0 mistakes how many rows a group has over a join that it takes for empty: then it packs a sum into too small a type
+and fails, or drops a HAVING as always true and answers wrongly. Both steps that use the mistake are left out."""
 
 _CATALOG = CatalogQueries(
     tables="""
