@@ -34,12 +34,14 @@ def open_state(path: Path, *, migrations: Sequence[str], timeout_s: float = 30.0
     """Open a state file, creating it and running the migrations it has not seen.
 
     `migrations` is an append-only list of SQL scripts; `PRAGMA user_version` counts those already run. The connection is
-    in autocommit mode and may be used from any thread, by one thread at a time.
+    in autocommit mode and may be used from any thread, by one thread at a time. A new file is readable by its owner alone: it
+    may hold values of a warehouse.
 
     Raises:
         sqlite3.DatabaseError: the file is not a database, or was written by a newer ktx.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # SQLite gives the files beside it the same permissions
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL")

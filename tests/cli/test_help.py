@@ -135,3 +135,11 @@ def test_the_shell_is_told_the_commands(tmp_path: Path) -> None:
     env = {"_KTX_COMPLETE": "bash_complete", "COMP_WORDS": "ktx co", "COMP_CWORD": "1"}
     out = started("co", cwd=tmp_path, env=env).out
     assert {"plain,connection", "plain,completion"} <= set(out.split())
+
+
+def test_the_help_of_a_group_that_can_be_asked_lists_the_options_of_asking(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for group in ("sl", "wiki"):
+        shown = called(capsys, group, "--help").out
+        assert all(option in shown for option in ("--limit", "--connection-id", "--output", "--json", "read"))

@@ -113,3 +113,13 @@ def test_the_commands_speak_json(project: Project) -> None:
         [*base, "scan", "explain", "flights.tail", *place], capture_output=True, text=True, check=True
     )
     assert json.loads(explained.stdout)["column"]["name"] == "tail"
+
+
+def test_an_explanation_shows_what_has_been_decided_since_the_scan(project: Project) -> None:
+    (waiting,) = list_waiting(project)
+    decide(project, accept=[waiting.link.id])
+    ((link, _),) = explain_column(project, "flights.tail").relationships
+    assert (link.decision, link.origin) == ("accepted", "manual")
+    decide(project, reject=[waiting.link.id])
+    ((link, _),) = explain_column(project, "flights.tail").relationships
+    assert link.decision == "rejected"

@@ -31,6 +31,17 @@ class AskGroup(click.Group):
         formatter.write_usage(ctx.command_path, "[WORDS]... [OPTIONS]")
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...")
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options of the direct question, then the commands."""
+        find = self.get_command(ctx, "find")
+        options = (
+            [] if find is None else [one for one in find.get_params(ctx) if isinstance(one, click.Option)]
+        )
+        records = [one.get_help_record(ctx) for one in options]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in records if record is not None])
+        self.format_commands(ctx, formatter)
+
 
 def output_option(command: Callable[..., object]) -> Callable[..., object]:
     """Add `--output` and `--json`, handed over together as `output`."""

@@ -1,14 +1,14 @@
 """Why a scan thinks what it thinks about one column: its facts, its keys, and every relationship with its reasons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ktx.catalog import Catalog, Column, ColumnProfile, Relationship, Table
 from ktx.errors import UsageError
 from ktx.ingest import manifests
-from ktx.ingest.report import Link
+from ktx.ingest.report import Link, link_id
 from ktx.project import Project, ensure_state_dir, warehouse_ids
 from ktx.scan.store import ScanStore, open_store
-from ktx.semantic.merge import known_names
+from ktx.semantic.merge import known_names, read_decisions
 from ktx.suggest import did_you_mean
 
 
@@ -75,8 +75,9 @@ def _explain(
     shards = manifests.read_shards(project.semantic_dir, connection_id)
     names = known_names(shards.values())
     profile = store.profiles(connection_id).get(table.ref)
+    decided = {link_id(one): one for one in read_decisions(shards.values())}
     about = [
-        one
+        _as_decided(one, decided.get(link_id(one)))
         for one in store.relationships(connection_id)
         if (one.source == table.ref and column.name in one.source_columns)
         or (one.target == table.ref and column.name in one.target_columns)
@@ -103,6 +104,11 @@ def _explain(
             for one in sorted(about, key=lambda one: (-one.score, one.source, one.target))
         ),
     )
+
+
+def _as_decided(one: Relationship, decided: Relationship | None) -> Relationship:
+    """Give what a scan found with what a person has decided about it since."""
+    return one if decided is None else replace(one, decision=decided.decision, origin=decided.origin)
 
 
 def _reasons(one: Relationship) -> tuple[str, ...]:

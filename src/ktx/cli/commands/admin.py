@@ -16,7 +16,7 @@ from ktx.project import Project, create_project
 
 @click.group()
 def admin() -> None:
-    """Make a project, print the schema of ktx.yaml."""
+    """Make a project, print the schema of ktx.yaml, see to the search index and its model."""
 
 
 @admin.command()

@@ -12,7 +12,7 @@ from ktx.project import Project
 @click.command()
 @click.option("--accept", multiple=True, metavar="ID", help="Write this join into the manifest, for good.")
 @click.option("--reject", multiple=True, metavar="ID", help="Never propose this join again.")
-@click.option("--connection-id", help="Only what waits for this database.")
+@click.option("-c", "--connection-id", help="Only what waits for this database.")
 @project_option
 @json_option
 def review(

@@ -17,7 +17,7 @@ def scan() -> None:
 
 @scan.command()
 @click.argument("name", metavar="TABLE.COLUMN")
-@click.option("--connection-id", help="The database, when several have that column.")
+@click.option("-c", "--connection-id", help="The database, when several have that column.")
 @project_option
 @json_option
 def explain(*, project: Project, name: str, connection_id: str | None, as_json: bool) -> None:

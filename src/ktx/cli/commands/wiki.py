@@ -25,7 +25,9 @@ def wiki() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), help="At most so many; 10 for a search, all for a list."
 )
-@click.option("--connection-id", help="Only pages that speak of this connection, or of none in particular.")
+@click.option(
+    "-c", "--connection-id", help="Only pages that speak of this connection, or of none in particular."
+)
 @_user_option
 @output_option
 @project_option
