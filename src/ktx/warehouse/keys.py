@@ -24,8 +24,8 @@ class Run(Protocol):
 class InclusionCheck:
     """A possible reference: do the child's keys occur in the parent? Columns pair up by position.
 
-    `limit` bounds the distinct child keys that are looked up. `as_text` compares the values as text, for two columns
-    of different types.
+    `limit` bounds the distinct child keys that are looked up, half from either end of their order. `as_text` compares the
+    values as text, for two columns of different types.
     """
 
     child: TableRef
@@ -77,7 +77,7 @@ def _inclusion_query(number: int, check: InclusionCheck, *, text_type: str) -> e
     child = _distinct_keys(check.child, check.child_columns, as_type=text_type if check.as_text else None)
     parent = _distinct_keys(check.parent, check.parent_columns, as_type=text_type if check.as_text else None)
     if check.limit is not None:
-        child = child.limit(check.limit)
+        child = _both_ends(child, width=len(check.child_columns), limit=check.limit)
     width = range(len(check.child_columns))
     on = exp.and_(
         *(exp.EQ(this=_key_column("c", index), expression=_key_column("p", index)) for index in width),
@@ -92,6 +92,18 @@ def _inclusion_query(number: int, check: InclusionCheck, *, text_type: str) -> e
         .from_(child.subquery("c"))
         .join(parent.subquery("p"), on=on, join_type="left")
     )
+
+
+def _both_ends(keys: exp.Select, *, width: int, limit: int) -> exp.Query:
+    """Keep the smallest and the largest keys: the same ones at every run, and the ends are where strays stand."""
+    ends: list[exp.Query] = []
+    for name, is_descending in (("low", False), ("high", True)):
+        order = [exp.Ordered(this=exp.column(f"k{index}"), desc=is_descending) for index in range(width)]
+        end = keys.copy().order_by(*order).limit(max(1, limit // 2))
+        ends.append(
+            exp.select(*(exp.column(f"k{index}") for index in range(width))).from_(end.subquery(name))
+        )
+    return exp.union(*ends, distinct=True, copy=False)
 
 
 def _distinct_keys(table: TableRef, columns: Sequence[str], *, as_type: str | None) -> exp.Select:

@@ -97,6 +97,7 @@ class WarehouseProbe:
             .distinct()
             .from_(table_expression(question.table))
             .where(condition)
+            .order_by(exp.column("k"))
             .limit(_MOST_CHILD_VALUES)
         )
         targets = exp.select(exp.alias_(parent, "k")).distinct().from_(table_expression(question.target))
