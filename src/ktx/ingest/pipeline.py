@@ -18,7 +18,7 @@ from ktx.findings import Finding, has_errors
 from ktx.ingest import manifests
 from ktx.ingest.history import HistoryChoice, history_settings, observe, summary, usage_entries
 from ktx.ingest.prose import describe_connection, merged_texts, proposed_links, wanted_model
-from ktx.ingest.report import ConnectionReport, IngestReport, Link, Step
+from ktx.ingest.report import ConnectionReport, Failure, IngestReport, Link, Step
 from ktx.project import (
     Project,
     ensure_state_dir,
@@ -114,12 +114,14 @@ def ingest(
             for connection_id in chosen
         ]
         reports = [_run(work) for work in works]
-        commit = _commit(project, works, reports)
-        indexed = _reindex(project, store, emit)
+        failures: list[Failure] = []
+        commit = _or_failure(lambda: _commit(project, works, reports), "commit", failures)
+        indexed = _or_failure(lambda: _reindex(project, store, emit), "index", failures)
     return IngestReport(
         connections=tuple(reports),
         commit=commit,
-        indexed=indexed,
+        indexed=indexed or "",
+        failures=tuple(failures),
         seconds=time.monotonic() - started,
         plan=chosen,
     )
@@ -363,6 +365,15 @@ def _measures(layer: Layer | None) -> tuple[str, ...]:
         for name, source in sorted(layer.sources.items())
         for measure in source.measures
     )
+
+
+def _or_failure(act: Callable[[], str | None], what: str, failures: list[Failure]) -> str | None:
+    """Act for all connections together; when that fails, what was found of each is still reported."""
+    try:
+        return act()
+    except KtxError as error:
+        failures.append(Failure(what=what, message=error.message, hint=error.hint, exit_code=error.exit_code))
+        return None
 
 
 def _commit(project: Project, works: Sequence[_Work], reports: Sequence[ConnectionReport]) -> str | None:

@@ -94,12 +94,23 @@ class ConnectionReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Something done for all connections together that failed: `commit` or `index`."""
+
+    what: str
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class IngestReport:
-    """The whole run. `commit` is None when no byte changed."""
+    """The whole run. `commit` is None when no byte changed, or when `failures` says why there is none."""
 
     connections: tuple[ConnectionReport, ...]
     commit: str | None = None
     indexed: str = ""
+    failures: tuple[Failure, ...] = ()
     seconds: float = 0.0
     plan: tuple[str, ...] = field(default_factory=tuple[str, ...])
 
@@ -107,5 +118,6 @@ class IngestReport:
     def exit_code(self) -> int:
         """0 when every connection is done; else the failures' own code, or 1 when they differ; 3 when a model failed."""
         codes = {one.exit_code for one in self.connections if one.status == "failed"}
+        codes |= {one.exit_code for one in self.failures}
         codes |= {3 for one in self.connections if one.undescribed or one.unproposed}
         return codes.pop() if len(codes) == 1 else 1 if codes else 0

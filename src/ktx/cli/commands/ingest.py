@@ -83,6 +83,8 @@ def ingest(
     for one in report.connections:
         if one.error:
             show_error(f"{one.connection_id}: {one.error}", hint=one.hint, findings=one.findings)
+    for failure in report.failures:
+        show_error(f"{failure.what}: {failure.message}", hint=failure.hint, findings=())
     return report.exit_code
 
 

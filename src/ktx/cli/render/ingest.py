@@ -13,6 +13,7 @@ def ingest_json(report: IngestReport) -> dict[str, object]:
     return {
         "plan": [{"connectionId": name} for name in report.plan],
         "commit": report.commit,
+        "failures": list(report.failures),
         "seconds": round(report.seconds, 3),
         "results": [_connection_json(one) for one in report.connections],
     }
@@ -22,14 +23,16 @@ def ingest_text(report: IngestReport, *, is_wide: bool) -> str:
     """Give the report as lines."""
     shown = None if not is_wide else _SHOWN
     lines = [line for one in report.connections for line in _connection(one, shown)]
-    if report.commit:
+    failed = {one.what for one in report.failures}
+    index = "not refreshed" if "index" in failed else report.indexed
+    if "commit" in failed:
+        lines.append(f"Not committed. Search index: {index}.")
+    elif report.commit:
         files = sum(len(one.changed_files) for one in report.connections)
         noun = "file" if files == 1 else "files"
-        lines.append(
-            f"Committed {report.commit[:10]}: {files} {noun} changed. Search index: {report.indexed}."
-        )
+        lines.append(f"Committed {report.commit[:10]}: {files} {noun} changed. Search index: {index}.")
     elif any(one.status == "done" for one in report.connections):
-        lines.append(f"Nothing changed: no byte written, no commit made. Search index: {report.indexed}.")
+        lines.append(f"Nothing changed: no byte written, no commit made. Search index: {index}.")
     lines.append(f"{report.seconds:.1f} s in all.")
     return "\n".join(lines) + "\n"
 
