@@ -39,11 +39,12 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A layer, the tables behind it, and questions."""
+    """A layer, as sources or as whole files by their path, the tables behind it, and questions."""
 
     name: str
     tables: dict[str, Any]
     layer: list[dict[str, Any]]
+    files: dict[str, Any]
     questions: tuple[Question, ...]
 
 
@@ -63,6 +64,7 @@ def read_case(folder: Path) -> Case:
         name=folder.name,
         tables={**world["tables"], **data.get("tables", {})},
         layer=[own.pop(source["name"], source) for source in world["layer"]] + list(own.values()),
+        files=data.get("files", {}),
         questions=tuple(_question(name, one) for name, one in data["questions"].items()),
     )
 
@@ -91,12 +93,15 @@ def questions() -> Iterator[tuple[Path, str]]:
             yield folder, name
 
 
-def build_layer(sources: list[dict[str, Any]], folder: Path) -> Layer:
+def build_layer(sources: list[dict[str, Any]], folder: Path, files: dict[str, Any] | None = None) -> Layer:
     """Write the sources as a project would hold them, and load them the way a project does."""
     place = folder / "w"
     place.mkdir(parents=True)
     for number, source in enumerate(sources):
         (place / f"s{number}.yaml").write_text(json.dumps(source))
+    for path, content in (files or {}).items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text(json.dumps(content))
     return load_layer(folder, "w")
 
 

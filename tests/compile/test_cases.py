@@ -70,7 +70,7 @@ def test_a_question_gives_its_rows_or_its_refusal(
     if question.engines and engine_name not in question.engines:
         pytest.skip(f"written for {', '.join(question.engines)}")
     engine: Engine = request.getfixturevalue(f"{engine_name}_engine")
-    layer = build_layer(case.layer, tmp_path)
+    layer = build_layer(case.layer, tmp_path, case.files)
     if question.refused is not None:
         with pytest.raises(KtxError) as caught:
             compiled(layer, question.ask, engine.dialect)

@@ -19,6 +19,7 @@ from oracle.engines import Database, opened
 from oracle.files import layer_files, table_script
 from oracle.invent import invent
 from oracle.judge import BAD, Outcome, Verdict, judge, load
+from oracle.record import write_case
 from oracle.shrink import shrink
 from oracle.world import Question, World
 
@@ -83,9 +84,9 @@ def _small(
     text = report(database, world, question, again, seed)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        (keep / f"{database.engine}-{again.outcome}-{seed.replace('/', '-')}.txt").write_text(
-            text, encoding="utf-8"
-        )
+        name = f"{database.engine}-{again.outcome}-{seed.replace('/', '-')}"
+        (keep / f"{name}.txt").write_text(text, encoding="utf-8")
+        write_case(world, question, keep / name, name=again.outcome)
     return text
 
 
@@ -111,7 +112,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--engine", choices=["duckdb", "sqlite", "postgres", "mysql"], default="duckdb")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, default=None, help="write each fault into this folder")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=None,
+        help="write each fault into this folder, as text and as a case.yaml for tests/compile/cases",
+    )
     parser.add_argument("--most", type=int, default=10, help="stop after so many faults")
     options = parser.parse_args()
     started = time.monotonic()

@@ -117,6 +117,15 @@ def compare(
     return None
 
 
+def ordered_as_asked(question: Question, rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Sort rows as the question wants them, and cut them at its limit."""
+    keys = [(order.position, order.direction) for order in question.order] or [
+        (position, "asc") for position in range(len(question.dimensions))
+    ]
+    ordered = _sorted(list(rows), keys)
+    return ordered if question.limit is None else ordered[: question.limit]
+
+
 def _sorted(rows: list[tuple[object, ...]], keys: list[tuple[int, str]]) -> list[tuple[object, ...]]:
     """Sort with NULLs last in both directions."""
     result = list(rows)

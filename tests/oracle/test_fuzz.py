@@ -1,12 +1,20 @@
 """The compiler and the oracle agree, on every engine; and the fuzzer would notice if they did not."""
 
 import datetime as dt
+import random
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from compile.cases import DuckEngine, asked_rows, build_layer, compiled, normal_rows, read_case
 from oracle.answer import NoAnswerError, answer
+from oracle.ask import ask
 from oracle.engines import Database, DuckDb, MariaDb, Postgres, Sqlite
 from oracle.fuzz import fuzz
+from oracle.invent import invent
+from oracle.judge import judge, load
+from oracle.record import write_case
 from oracle.world import Ask, Col, Compare, Const, Dim, Join, Leaf, Question, Ref, Src, World
 from servers.mariadb import MariadbServer
 from servers.postgres import PostgresServer
@@ -150,3 +158,28 @@ def test_the_oracle_refuses_what_has_two_meanings() -> None:
     )
     with pytest.raises(NoAnswerError):
         answer(world, BY_SEGMENT)
+
+
+def test_a_question_of_the_fuzzer_can_be_kept_as_a_case(tmp_path: Path) -> None:
+    kept = 0
+    database = DuckDb()
+    with closing(DuckEngine()) as engine:
+        for number in range(12):
+            rng = random.Random(f"kept/{number}")
+            world = invent(rng)
+            question = ask(rng, world)
+            database.fill(world)
+            if judge(database, world, load(world), question).outcome != "right":
+                continue
+            folder = tmp_path / str(number)
+            write_case(world, question, folder, name="kept")
+            case = read_case(folder)
+            (one,) = case.questions
+            engine.build(case.tables)
+            made = compiled(build_layer(case.layer, folder, case.files), one.ask, "duckdb")
+            assert one.rows is not None
+            assert normal_rows(asked_rows(engine, made), is_ordered=False) == normal_rows(
+                one.rows, is_ordered=False
+            )
+            kept += 1
+    assert kept > 5
