@@ -593,8 +593,19 @@ def _aggregate(leaf: Leaf, values: list[Value]) -> Value:
         return min(known)  # type: ignore[type-var]
     if leaf.aggregate == "max":
         return max(known)  # type: ignore[type-var]
+    if leaf.aggregate in {"median", "percentile"}:
+        return _interpolated(sorted(known), 0.5 if leaf.aggregate == "median" else 0.25)  # type: ignore[type-var]
     total = sum(known)  # type: ignore[arg-type]
     return total if leaf.aggregate == "sum" else total / len(known)
+
+
+def _interpolated(ordered: list[Value], fraction: float) -> float:
+    """Give the value at a fraction of the way through sorted numbers, on a straight line between two neighbours."""
+    numbers = [float(str(value)) for value in ordered]
+    place = (len(numbers) - 1) * fraction
+    below = int(place)
+    above = min(below + 1, len(numbers) - 1)
+    return numbers[below] + (numbers[above] - numbers[below]) * (place - below)
 
 
 def truncated(value: Value, granularity: str) -> Value:

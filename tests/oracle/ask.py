@@ -69,7 +69,10 @@ class _Asker:
         if not numbers or rng.random() < 0.3:
             leaf = Leaf(rng.choice(["count", "count_distinct"]), Ref(home, rng.choice(source.columns).name))
         else:
-            leaf = Leaf(rng.choice(["sum", "avg", "min", "max"]), Ref(home, rng.choice(numbers).name))
+            leaf = Leaf(
+                rng.choice(["sum", "avg", "min", "max", "median", "percentile"]),
+                Ref(home, rng.choice(numbers).name),
+            )
         return Ask(leaf=leaf, name=f"m{at}")
 
     def _home(self, one: Ask) -> str:

@@ -390,8 +390,10 @@ class _Maker:
         anything = [col.name for col in source.columns]
         source.measures["n"] = Leaf("count_rows", filter=self._maybe_filter(source, 0.2))
         for at in range(rng.randint(1, 3)):
-            aggregate = rng.choice(["sum", "sum", "sum", "avg", "min", "max", "count", "count_distinct"])
-            if aggregate in {"sum", "avg", "min", "max"}:
+            aggregate = rng.choice(
+                ["sum", "sum", "sum", "avg", "min", "max", "count", "count_distinct", "median", "percentile"]
+            )
+            if aggregate in {"sum", "avg", "min", "max", "median", "percentile"}:
                 if not numbers:
                     continue
                 value: Expr = Ref(None, rng.choice(numbers))

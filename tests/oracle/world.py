@@ -295,7 +295,9 @@ def _midnight(day: dt.date) -> dt.datetime:
 
 # -- measures -------------------------------------------------------------------------------------------------------
 
-Aggregate = Literal["count_rows", "count", "sum", "avg", "min", "max", "count_distinct"]
+Aggregate = Literal[
+    "count_rows", "count", "sum", "avg", "min", "max", "count_distinct", "median", "percentile"
+]
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,8 @@ class Leaf:
         assert self.value is not None
         if self.aggregate == "count_distinct":
             return f"count(distinct {self.value.sql()})"
+        if self.aggregate == "percentile":
+            return f"percentile({self.value.sql()}, 0.25)"
         return f"{self.aggregate}({self.value.sql()})"
 
 
