@@ -137,7 +137,9 @@ class _Asker:
     def _having(self, measures: tuple[Ask, ...], homes: list[str]) -> Having:
         rng = self.rng
         one = rng.choice(measures) if rng.random() < 0.7 else self._measure(rng.choice(homes), 9)
-        return Having(one, rng.choice(["<", "<=", ">", ">=", "="]), float(rng.randint(-2, 12)))
+        return Having(
+            one, rng.choice(["<", "<=", ">", ">=", "="]), float(rng.randint(-2, 12)), one in measures
+        )
 
     def _segments(self, homes: list[str]) -> list[str]:
         return [f"{home}.picked" for home in homes if self.world.sources[home].segments][:1]

@@ -486,14 +486,16 @@ class Ask:
 
 @dataclass(frozen=True)
 class Having:
-    """A condition on a measure of the group."""
+    """A condition on a measure of the group; `by_name` writes an inline measure by its output name, which needs it to be asked."""
 
     ask: Ask
     op: Literal["=", "<>", "<", "<=", ">", ">="]
     constant: float
+    by_name: bool = False
 
     def sql(self) -> str:
-        return f"{self.ask.text} {self.op} {self.constant!r}"
+        name = self.ask.name if self.by_name and self.ask.name is not None else self.ask.text
+        return f"{name} {self.op} {self.constant!r}"
 
 
 @dataclass(frozen=True)
