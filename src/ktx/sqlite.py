@@ -41,7 +41,8 @@ def open_state(path: Path, *, migrations: Sequence[str], timeout_s: float = 30.0
         sqlite3.DatabaseError: the file is not a database, or was written by a newer ktx.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)  # SQLite gives the files beside it the same permissions
+    if not path.exists():
+        path.touch(mode=0o600)  # SQLite gives the files beside it the same permissions
     connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
