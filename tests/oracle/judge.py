@@ -67,6 +67,8 @@ def judge(database: Database, world: World, layer: Layer, question: Question) ->
         expected, refusal = None, str(error)
     except UnjudgedError as error:
         return Verdict(outcome="unjudged", detail=str(error))
+    except TypeError:
+        return Verdict(outcome="unjudged", detail="it compares values of two kinds")
     try:
         compiled = compile_query(layer, parse_query(question.as_json()), dialect=database.engine)
     except KtxError as error:
