@@ -123,3 +123,12 @@ def test_an_explanation_shows_what_has_been_decided_since_the_scan(project: Proj
     decide(project, reject=[waiting.link.id])
     ((link, _),) = explain_column(project, "flights.tail").relationships
     assert link.decision == "rejected"
+
+
+def test_a_manifest_that_cannot_be_read_fails_its_connection_and_stays_as_it_is(project: Project) -> None:
+    manifest = project.semantic_dir / "air" / "_schema" / "public.yaml"
+    manifest.write_bytes(b"tables: \xff\n")
+    (report,) = ingest(project).connections
+    assert report.status == "failed"
+    assert report.error == "`semantic-layer/air/_schema/public.yaml` cannot be read: it is not UTF-8 text."
+    assert manifest.read_bytes() == b"tables: \xff\n"

@@ -87,3 +87,9 @@ def test_a_spoilt_cache_costs_time_and_nothing_else(project: Project) -> None:
         assert sorted(desk.layer("wh").sources) == ["customers", "orders"]
     with Desk(project=project) as desk:
         assert isinstance(desk.layer("wh").sources, KeptSources)
+
+
+def test_a_link_to_nowhere_does_not_take_the_layer_away(project: Project) -> None:
+    (project.semantic_dir / "wh" / "gone.yaml").symlink_to(project.root / "nowhere")
+    with Desk(project=project) as desk:
+        assert "orders" in desk.layer("wh").sources

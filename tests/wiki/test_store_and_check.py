@@ -136,3 +136,17 @@ def test_a_users_page_may_point_at_their_own_pages_and_a_shared_one_may_not(tmp_
     write(tmp_path, "global/g.md", "refs: [mine]\n")
     findings = check_pages(load_pages(tmp_path / "wiki")[0], KNOWN)
     assert [finding.where.file for finding in findings] == ["wiki/global/g.md"]
+
+
+def test_a_page_that_cannot_be_read_is_named_and_does_not_hide_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "global/good.md", "")
+    (tmp_path / "wiki/global/gone.md").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "wiki/global/folder.md").mkdir()
+    pages, findings = load_pages(tmp_path / "wiki")
+    assert [page.key for page in pages] == ["good"]
+    assert [(one.code, one.where.file) for one in findings] == [
+        ("wiki-unreadable", "wiki/global/folder.md"),
+        ("wiki-unreadable", "wiki/global/gone.md"),
+    ]
+    with pytest.raises(LayerError, match="`gone` cannot be read: No such file"):
+        load_page(tmp_path / "wiki", "gone")

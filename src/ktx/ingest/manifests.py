@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ktx.catalog import Catalog
+from ktx.errors import LayerError
 from ktx.files import read_text, write_text
 from ktx.findings import Finding
 from ktx.names import source_file_stem
@@ -36,13 +37,23 @@ def read_shards(semantic_dir: Path, connection_id: str) -> dict[str, Shard]:
     """Read every shard of a connection, by file stem.
 
     Raises:
-        LayerError: a file is not a manifest.
+        LayerError: a file cannot be read, or is not a manifest.
     """
     folder = manifest_dir(semantic_dir, connection_id)
-    return {
-        path.stem: parse_shard(read_text(path), file=str(path.relative_to(semantic_dir.parent)))
-        for path in sorted(folder.glob("*.yaml"))
-    }
+    return {path.stem: _read_shard(path, semantic_dir) for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read_shard(path: Path, semantic_dir: Path) -> Shard:
+    file = str(path.relative_to(semantic_dir.parent))
+    try:
+        text = read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise LayerError(
+            f"`{file}` cannot be read: {reason}.",
+            hint="Restore the file from git, or delete it and run `ktx ingest`.",
+        ) from error
+    return parse_shard(text, file=file)
 
 
 def render_changes(

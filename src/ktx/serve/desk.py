@@ -242,6 +242,9 @@ def _stats(folder: Path) -> list[tuple[str, int, int]]:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
                 else:
-                    stat = entry.stat()
+                    try:
+                        stat = entry.stat()
+                    except FileNotFoundError:
+                        continue  # a link to nowhere, or a file that an editor has just replaced
                     found.append((entry.path, stat.st_mtime_ns, stat.st_size))
     return found

@@ -65,10 +65,16 @@ def load_page_file(entry: PageFile) -> tuple[Page, tuple[Finding, ...]]:
     """Read one page.
 
     Raises:
-        LayerError: it is not UTF-8, or its front matter breaks the format.
+        LayerError: it cannot be read, is not UTF-8, or its front matter breaks the format.
     """
     try:
         text = read_text(entry.path)
+    except OSError as error:
+        message = f"page `{entry.key}` cannot be read: {error.strerror}"
+        finding = Finding(
+            level="error", code="wiki-unreadable", message=message, where=Place(file=entry.file)
+        )
+        raise LayerError(message, hint=f"mend or delete `{entry.file}`", findings=[finding]) from error
     except UnicodeDecodeError as error:
         message = f"page `{entry.key}` is not UTF-8 text"
         finding = Finding(level="error", code="wiki-not-utf8", message=message, where=Place(file=entry.file))
@@ -85,7 +91,7 @@ def load_page(wiki_dir: Path, key: str, *, user_id: str | None = None) -> Page:
     """
     for owner in (user_id, None) if user_id is not None else (None,):
         path = page_path(wiki_dir, key, user_id=owner)
-        if path.is_file():
+        if path.exists() or path.is_symlink():
             entry = PageFile(key=key, user_id=owner, path=path, file=_relative(wiki_dir, path))
             return load_page_file(entry)[0]
     known = {entry.key for entry in iter_page_files(wiki_dir) if entry.user_id in (None, user_id)}
