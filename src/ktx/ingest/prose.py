@@ -22,11 +22,15 @@ from ktx.warehouse.warehouse import Warehouse
 
 @dataclass(frozen=True, kw_only=True)
 class ProseEstimate:
-    """What describing one connection would take. `cost_usd` is None for a model without a listed price."""
+    """What describing one connection would take. `cost_usd` is None for a model without a listed price.
+
+    `most_proposal_calls` comes on top: how many of them are made shows only when names and values have been looked at.
+    """
 
     connection_id: str
     model: str | None
     calls: int = 0
+    most_proposal_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
@@ -126,18 +130,22 @@ def estimate_prose(project: Project, connection_ids: Sequence[str] = ()) -> tupl
 def _estimate(project: Project, connection_id: str, store: ScanStore, choice: Choice) -> ProseEstimate:
     connection = warehouse_connection(project, connection_id)
     with open_warehouse(connection_id, connection, project.root) as warehouse:
+        catalog = warehouse.read_catalog()
         found = estimate(
-            warehouse.read_catalog(),
+            catalog,
             store,
             model=str(choice),
             samples=project.config.scan.samples,
             sample=warehouse.sample_rows,
         )
+    asked = project.config.scan.relationships
+    batches = -(-len(catalog.tables) // asked.max_llm_tables_per_batch)
     usage = Usage(uncached_input_tokens=found.input_tokens, output_tokens=found.output_tokens)
     return ProseEstimate(
         connection_id=connection_id,
         model=str(choice),
         calls=found.calls,
+        most_proposal_calls=batches if found.calls and asked.llm_proposals else 0,
         input_tokens=found.input_tokens,
         output_tokens=found.output_tokens,
         cost_usd=cost_usd(choice.model, usage),
