@@ -47,8 +47,33 @@ def post_json(client: httpx2.Client, url: str, payload: Mapping[str, object]) ->
     Raises:
         OutsideError: no answer came.
     """
+    return request(client, "POST", url, payload=payload)
+
+
+def request(
+    client: httpx2.Client,
+    method: str,
+    url: str,
+    *,
+    query: Mapping[str, str | int | bool] | None = None,
+    payload: object = None,
+    form: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send one request, with a JSON `payload` or a `form`, and give the answer, whatever its status.
+
+    Raises:
+        OutsideError: no answer came, or it broke off.
+    """
     try:
-        reply = client.post(url, json=payload)
+        reply = client.request(
+            method,
+            url,
+            params=dict(query) if query else None,
+            json=payload,
+            data=dict(form) if form else None,
+            headers=dict(headers) if headers else None,
+        )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         message = f"`{url}` cannot be reached: {type(error).__name__}"
         raise OutsideError(message, hint="check the address and the network") from error

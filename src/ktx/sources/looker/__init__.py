@@ -1,0 +1,1 @@
+"""Looker: explores, dashboards and Looks over API 4.0."""

@@ -1,0 +1,1 @@
+"""Metabase: questions, models and metrics over its API."""

@@ -1,0 +1,1 @@
+"""MetricFlow semantic models and metrics, the dbt Semantic Layer."""

@@ -1,0 +1,1 @@
+"""Notion: pages and databases over its API."""

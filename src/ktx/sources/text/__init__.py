@@ -1,0 +1,1 @@
+"""What people say: texts and files given on the command line or by an agent."""
