@@ -11,7 +11,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,9 +140,65 @@ class Repository:
             ConfigError: the repository ignores one of the paths, or refuses the commit.
             OutsideError: other programs kept moving the branch.
         """
+        return self._commit(
+            lambda parent: self._tree_with(paths, parent), paths, message, author=author, trailers=trailers
+        )
+
+    def commit_texts(
+        self,
+        texts: Mapping[Path, str | None],
+        message: str,
+        *,
+        author: str,
+        trailers: Mapping[str, str] | None = None,
+    ) -> str | None:
+        """Commit these texts, None for a file that goes, whatever is on disk; otherwise as `commit`."""
+        paths = sorted(texts)
+        ignored = self._try(
+            "check-ignore", "--stdin", "-z", stdin="\0".join(self._names(paths)), extra={"GIT_LITERAL_PATHSPECS": "0"}
+        ).stdout.strip("\0")
+        if ignored:
+            raise ConfigError(
+                f"git refuses in `{self.root}`: its .gitignore leaves out {ignored.replace(chr(0), ', ')}",
+                hint="Take that rule out, or choose another folder.",
+            )
+        return self._commit(
+            lambda parent: self._tree_of(texts, parent), paths, message, author=author, trailers=trailers
+        )
+
+    def committed_text(self, path: Path) -> str | None:
+        """Give a file's text in the last commit; None when it is not in it, or no UTF-8 text."""
+        name = self._names([path])[0].replace(os.sep, "/")
+        found = self._try("cat-file", "blob", f"HEAD:./{name}")
+        return found.stdout if found.returncode == 0 and _is_text(found.stdout) else None
+
+    def run_of_last_change(self, path: Path, *, trailer: str) -> str | None:
+        """Give the value of a trailer of the last commit that changed a file: empty without one, None when git has never seen it."""
+        if self.head() is None:
+            return None
+        told = self._run(
+            "log", "-1", f"--format=%H%x00%(trailers:key={trailer},valueonly,separator=%x2C)", "--", *self._names([path])
+        )
+        return told.partition("\0")[2].strip() if told.strip() else None
+
+    def has_commit_since(self, parent: str | None, *, trailer: str, value: str) -> bool:
+        """Tell whether a commit after `parent` carries a trailer of that value."""
+        reach = f"{parent}..HEAD" if parent else "HEAD"
+        told = self._try("log", f"--format=%(trailers:key={trailer},valueonly)", reach)
+        return told.returncode == 0 and value in told.stdout.split()
+
+    def _commit(
+        self,
+        tree_over: Callable[[str | None], str],
+        paths: Sequence[Path],
+        message: str,
+        *,
+        author: str,
+        trailers: Mapping[str, str] | None,
+    ) -> str | None:
         for _ in range(_LOCK_TRIES):
             parent = self.head()
-            tree = self._tree_with(paths, parent)
+            tree = tree_over(parent)
             if tree == (
                 self._run("rev-parse", f"{parent}^{{tree}}").strip() if parent else self._empty_tree()
             ):
@@ -163,6 +219,27 @@ class Repository:
         raise OutsideError(
             f"Other programs keep changing the branch of `{self.root}`.", hint="Try again when they are done."
         )
+
+    def _tree_of(self, texts: Mapping[Path, str | None], parent: str | None) -> str:
+        """Write the tree of `parent` with these texts, in an index of its own."""
+        prefix = self._run("rev-parse", "--show-prefix").strip("\n")
+        names = {path: prefix + self._names([path])[0].replace(os.sep, "/") for path in sorted(texts)}
+        kept = [path for path in names if texts[path] is not None]
+        with tempfile.TemporaryDirectory(prefix="ktx-index-") as folder:
+            files = [Path(folder) / str(number) for number in range(len(kept))]
+            for file, path in zip(files, kept, strict=True):
+                file.write_bytes((texts[path] or "").encode("utf-8"))
+            listed = "".join(f"{file}\n" for file in files)
+            blobs = self._run("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=listed).split()
+            lines = [f"100644 {blob}\t{names[path]}" for path, blob in zip(kept, blobs, strict=True)]
+            nothing = "0" * len(self._empty_tree())
+            lines += [f"0 {nothing}\t{name}" for path, name in names.items() if texts[path] is None]
+            extra = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            if parent:
+                self._run("read-tree", parent, extra=extra)
+            told = "".join(f"{line}\0" for line in lines)
+            self._run("update-index", "-z", "--index-info", stdin=told, extra=extra)
+            return self._run("write-tree", extra=extra).strip()
 
     def _tree_with(self, paths: Sequence[Path], parent: str | None) -> str:
         """Write the tree of `parent` with `paths` as on disk, in an index of its own."""
@@ -276,6 +353,15 @@ def _identity(author: str) -> dict[str, str]:
 def _message(message: str, trailers: Mapping[str, str]) -> str:
     lines = [f"{key}: {' '.join(value.split())}" for key, value in trailers.items()]
     return "\n\n".join(part for part in (message.strip(), "\n".join(lines)) if part) + "\n"
+
+
+def _is_text(decoded: str) -> bool:
+    """Whether bytes that were read leniently were UTF-8."""
+    try:
+        decoded.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _covers(name: str, tracked: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ from ktx.events import Emit, Notice
 from ktx.llm.backend import Backend, Effort, Outcome, Probe, Reply, Request, runs_own_loop
 from ktx.llm.caching import CacheSettings, plan_marks
 from ktx.llm.loop import Conversation, run_loop
+from ktx.llm.memory import ReplyMemory
 from ktx.llm.messages import Message, Opaque, Text, ToolSpec, text_of
 from ktx.llm.models import ROLES, BackendName, Role
 from ktx.llm.roles import Choice, RolePlan
@@ -147,8 +148,11 @@ class Runtime:
         task: str = "",
         max_output_tokens: int = DEFAULT_MAX_OUTPUT_TOKENS,
         effort: Effort | None = None,
+        memory: ReplyMemory | None = None,
     ) -> T:
         """Give a checked value. An invalid answer is repaired once, with the role `repair`.
+
+        `memory` gives back answers that an earlier run has paid for.
 
         Raises:
             ModelError: no model of the role gave a valid answer; its `request_id` is the provider's.
@@ -158,11 +162,12 @@ class Runtime:
 
         async def ask(choice: Choice, backend: Backend) -> T:
             request = self._request(choice, backend, said, max_output_tokens=max_output_tokens, effort=effort)
-            reply = await self._structured(choice, backend, request, schema, Job(role=role, task=task))
+            job = Job(role=role, task=task, memory=memory)
+            reply = await self._structured(choice, backend, request, schema, job)
             answer = read_answer(reply, schema)
             if not isinstance(answer, Invalid):
                 return answer
-            return await self._repaired(answer, choice, schema, task)
+            return await self._repaired(answer, choice, schema, replace(job, role="repair"))
 
         return await self._by_role(role, ask)
 
@@ -176,10 +181,12 @@ class Runtime:
         task: str = "",
         max_output_tokens: int = _LOOP_MAX_OUTPUT_TOKENS,
         effort: Effort | None = None,
+        memory: ReplyMemory | None = None,
     ) -> Outcome:
         """Let a model work with tools until it is done or has made `step_budget` requests.
 
-        Arguments that do not fit are repaired once, with the role `repair`, before the model is told.
+        Arguments that do not fit are repaired once, with the role `repair`, before the model is told. `memory` gives back
+        answers that an earlier run has paid for, step by step, where the backend leaves the loop to ktx; the tools run again.
 
         Raises:
             ModelError: the loop could not go on with any model of the role. Tools may have run before that.
@@ -191,7 +198,7 @@ class Runtime:
             tools, step_budget=step_budget, repair=self._repair_arguments(task), clock=self._clock
         )
         conversation = Conversation(messages=[said.opening()])
-        job = Job(role=role, task=task)
+        job = Job(role=role, task=task, memory=memory)
 
         is_kept_elsewhere: set[Choice] = set()
 
@@ -309,14 +316,14 @@ class Runtime:
         ensure_finished(reply, choice.model)
         return reply
 
-    async def _repaired(self, invalid: Invalid, first: Choice, schema: type[T], task: str) -> T:
+    async def _repaired(self, invalid: Invalid, first: Choice, schema: type[T], job: Job) -> T:
         prompt = Prompt(text=repair_prompt(invalid, schema))
 
         async def ask(choice: Choice, backend: Backend) -> T:
             request = self._request(
                 choice, backend, prompt, max_output_tokens=_LOOP_MAX_OUTPUT_TOKENS, effort=None
             )
-            reply = await self._structured(choice, backend, request, schema, Job(role="repair", task=task))
+            reply = await self._structured(choice, backend, request, schema, job)
             answer = read_answer(reply, schema)
             if isinstance(answer, Invalid):
                 raise invalid_answer(answer, first.model, schema)

@@ -13,6 +13,7 @@ from ktx.llm.backend import Backend, BilledError, Outcome, Probe, Reply, Request
 from ktx.llm.budget import Budget, Hold
 from ktx.llm.caching import CachePlan, prefix_name, prompt_chars, shared_part
 from ktx.llm.ledger import Entry, Ledger
+from ktx.llm.memory import ReplyMemory
 from ktx.llm.messages import Usage
 from ktx.llm.models import SAFE_CACHE_MINIMUM, cache_minimum_tokens, estimated_tokens
 from ktx.llm.pacing import Effort, Governor
@@ -23,10 +24,11 @@ from ktx.llm.trace import note_answer, note_failure, span
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """For whom a request is sent; for the ledger, the trace and the record."""
+    """For whom a request is sent; for the ledger, the trace and the record. `memory` holds what was paid for before."""
 
     role: str
     task: str = ""
+    memory: ReplyMemory | None = None
 
 
 @dataclass
@@ -110,6 +112,15 @@ class Sender:
         Raises:
             ModelError: what the backend raised, or a spent budget.
         """
+        if job.memory is None:
+            return await self._warm(backend, request, job)
+        reply = job.memory.recall(request, backend=backend.name)
+        if reply is None:
+            reply = await self._warm(backend, request, job)
+            job.memory.keep(request, reply, backend=backend.name)
+        return reply
+
+    async def _warm(self, backend: Backend, request: Request, job: Job) -> Reply:
         prefix = self._prefix(backend, request)
         if prefix is None:
             return await self._send(backend, request, job)

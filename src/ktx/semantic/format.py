@@ -178,6 +178,10 @@ class SourceEntry(Strict):
     tags: dict[str, Any] | list[str] = Field(default_factory=dict[str, Any], description="describes only")
     freshness: dict[str, Any] | None = Field(default=None, description="describes only")
     usage: dict[str, Any] | None = Field(default=None, description="how the table is queried; describes only")
+    meta: dict[str, Any] | None = Field(
+        default=None,
+        description="kept for tools; under `ktx` an ingest notes where each entry came from; describes only",
+    )
 
     @field_validator("name")
     @classmethod

@@ -55,6 +55,34 @@ def layer_of(connection_id: str, files: Iterable[LayerFile]) -> Layer:
     return _layer(connection_id, composed, findings)
 
 
+def layer_with(
+    base: Layer, tables: Iterable[ManifestTable], files: Iterable[SourceFile], *, names: frozenset[str]
+) -> Layer:
+    """Give a loaded layer with the sources of `names` composed anew from `tables` and `files`; all else is taken over.
+
+    `tables` and `files` hold what the named sources are made of, and every file that disables joins.
+    """
+    composed = compose(list(tables), list(files))
+    kept = {name: source for name, source in base.sources.items() if name not in names}
+    stale = {id(finding) for name in names for finding in base.broken.get(name, ())}
+    touched = {base.sources[name].place.file for name in names if name in base.sources}
+    return Layer(
+        connection_id=base.connection_id,
+        sources={
+            **kept,
+            **{name: _source(draft) for name, draft in composed.drafts.items() if name in names},
+        },
+        findings=(
+            *(one for one in base.findings if id(one) not in stale and one.where.file not in touched),
+            *composed.findings,
+        ),
+        broken={
+            **{name: problems for name, problems in base.broken.items() if name not in names},
+            **{name: problems for name, problems in composed.broken.items() if name in names},
+        },
+    )
+
+
 def _layer(connection_id: str, composed: Composed, findings: list[Finding]) -> Layer:
     return Layer(
         connection_id=connection_id,

@@ -1,14 +1,10 @@
 """Semantic sources: found, listed, read as the compiler sees them."""
 
-from io import StringIO
-from typing import Protocol, cast
-
-from ruamel.yaml import YAML
-
 from ktx.errors import LayerError
 from ktx.search.lanes import Scope
 from ktx.search.query import LAYER_KINDS, search
-from ktx.semantic.source import Column, Join, Layer, Measure, Segment, Source
+from ktx.semantic.render import render_composed
+from ktx.semantic.source import Layer, Source
 from ktx.serve.answers import SourceHit, SourceSearch, SourceText
 from ktx.serve.desk import Desk
 from ktx.serve.lanes import lane_statuses
@@ -66,14 +62,8 @@ def sl_read_source(desk: Desk, connection_id: str | None, source_name: str) -> S
         LayerError: there is no such source, or its files cannot be used.
     """
     chosen = desk.connection_id(connection_id)
-    text = desk.source_text(chosen, source_name, lambda layer: _rendered(find_source(layer, source_name)))
+    text = desk.source_text(chosen, source_name, lambda layer: render_composed(find_source(layer, source_name)))
     return SourceText(source_name=source_name, yaml=text)
-
-
-def _rendered(source: Source) -> str:
-    stream = StringIO()
-    _writer().dump(_source(source), stream)
-    return stream.getvalue()
 
 
 def find_source(layer: Layer, name: str) -> Source:
@@ -94,68 +84,3 @@ def find_source(layer: Layer, name: str) -> Source:
     raise LayerError(
         message, hint="list the sources with `ktx sl`, or find one with the tool `discover_data`"
     )
-
-
-def _source(source: Source) -> dict[str, object]:
-    return _filled(
-        name=source.name,
-        descriptions=dict(source.descriptions),
-        table=source.table,
-        sql=source.sql,
-        grain=list(source.grain),
-        default_time_dimension=source.default_time_dimension,
-        columns=[_column(column) for column in source.columns if column.visibility != "hidden"],
-        measures=[_measure(measure) for measure in source.measures],
-        segments=[_segment(segment) for segment in source.segments],
-        joins=[_join(join) for join in source.joins],
-    )
-
-
-def _column(column: Column) -> dict[str, object]:
-    return _filled(
-        name=column.name,
-        type=column.kind,
-        role=column.role if column.role != "default" else None,
-        visibility=column.visibility if column.visibility != "public" else None,
-        expr=column.expr,
-        natural_granularity=column.natural_granularity,
-        descriptions=dict(column.descriptions),
-        enum_values=list(column.enum_values),
-    )
-
-
-def _measure(measure: Measure) -> dict[str, object]:
-    bare = measure.non_additive
-    return _filled(
-        name=measure.name,
-        expr=measure.expr,
-        filter=measure.filter,
-        segments=list(measure.segments),
-        time_dimension=measure.time_dimension,
-        non_additive={"dimension": bare.dimension, "window": bare.window} if bare else None,
-        description=measure.description,
-        implicit=measure.is_implicit or None,
-    )
-
-
-def _segment(segment: Segment) -> dict[str, object]:
-    return _filled(name=segment.name, expr=segment.expr, description=segment.description)
-
-
-def _join(join: Join) -> dict[str, object]:
-    return _filled(to=join.to, on=join.on, relationship=join.relationship, alias=join.alias)
-
-
-def _filled(**parts: object) -> dict[str, object]:
-    return {name: value for name, value in parts.items() if value not in (None, [], {}, "")}
-
-
-class _Writer(Protocol):
-    def dump(self, data: object, stream: StringIO) -> None: ...
-
-
-def _writer() -> _Writer:
-    writer = YAML()
-    writer.width = 4096
-    writer.indent(mapping=2, sequence=4, offset=2)
-    return cast("_Writer", writer)

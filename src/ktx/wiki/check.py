@@ -1,6 +1,6 @@
 """Whether what the pages point at exists, as findings with file, line and the nearest name."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ktx.findings import Finding, Level, Place
@@ -24,8 +24,13 @@ class Known:
     tables: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
 
-def check_pages(pages: Iterable[Page], known: Known) -> tuple[Finding, ...]:
-    """Check every reference of every page. A shared page may point at shared pages, a user's page at theirs as well."""
+def check_pages(
+    pages: Iterable[Page], known: Known, *, only: Container[str] | None = None
+) -> tuple[Finding, ...]:
+    """Check every reference of every page. A shared page may point at shared pages, a user's page at theirs as well.
+
+    `only` keeps the checks to the pages of these keys; the others are still there to be pointed at.
+    """
     pages = tuple(pages)
     shared = {page.key for page in pages if page.user_id is None}
     own: dict[str, set[str]] = {}
@@ -33,7 +38,7 @@ def check_pages(pages: Iterable[Page], known: Known) -> tuple[Finding, ...]:
         if page.user_id is not None:
             own.setdefault(page.user_id, set()).add(page.key)
     findings: list[Finding] = []
-    for page in pages:
+    for page in pages if only is None else (page for page in pages if page.key in only):
         keys = shared | own.get(page.user_id, set()) if page.user_id is not None else shared
         findings.extend(_check_page(page, keys, known))
     return tuple(findings)

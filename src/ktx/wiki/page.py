@@ -48,6 +48,7 @@ class PageHead(BaseModel):
     fingerprints: Names = []
     stale_since: date | None = None
     archived_since: date | None = None
+    meta: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
