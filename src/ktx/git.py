@@ -155,7 +155,11 @@ class Repository:
         """Commit these texts, None for a file that goes, whatever is on disk; otherwise as `commit`."""
         paths = sorted(texts)
         ignored = self._try(
-            "check-ignore", "--stdin", "-z", stdin="\0".join(self._names(paths)), extra={"GIT_LITERAL_PATHSPECS": "0"}
+            "check-ignore",
+            "--stdin",
+            "-z",
+            stdin="\0".join(self._names(paths)),
+            extra={"GIT_LITERAL_PATHSPECS": "0"},
         ).stdout.strip("\0")
         if ignored:
             raise ConfigError(
@@ -177,7 +181,11 @@ class Repository:
         if self.head() is None:
             return None
         told = self._run(
-            "log", "-1", f"--format=%H%x00%(trailers:key={trailer},valueonly,separator=%x2C)", "--", *self._names([path])
+            "log",
+            "-1",
+            f"--format=%H%x00%(trailers:key={trailer},valueonly,separator=%x2C)",
+            "--",
+            *self._names([path]),
         )
         return told.partition("\0")[2].strip() if told.strip() else None
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktx.catalog import Catalog, TableRef
-from ktx.embeddings.connect import open_embedder
-from ktx.embeddings.embedder import NoEmbedder
-from ktx.errors import ConfigError, KtxError, LayerError, OutsideError
-from ktx.events import Emit, Notice, StageFinished, StageStarted, ignore
+from ktx.errors import KtxError, LayerError
+from ktx.events import Emit, Notice, ignore
 from ktx.findings import Finding, has_errors
 from ktx.ingest import manifests
 from ktx.ingest.history import HistoryChoice, history_settings, observe, summary, usage_entries
+from ktx.ingest.indexing import reindex
 from ktx.ingest.prose import describe_connection, merged_texts, proposed_links, wanted_model
 from ktx.ingest.report import ConnectionReport, Failure, IngestReport, Link, Step
 from ktx.project import (
@@ -35,9 +34,6 @@ from ktx.scan.relationships.find import Found, Proposal, Settings
 from ktx.scan.relationships.score import Thresholds
 from ktx.scan.run import Propose, ScanReport, ScanSettings, scan_connection
 from ktx.scan.store import ScanStore, open_store
-from ktx.search.index import ColumnValues, Index, open_index
-from ktx.search.meaning import embed_missing
-from ktx.search.reindex import ValueBatch, refresh
 from ktx.semantic.manifest import Shard
 from ktx.semantic.merge import (
     Descriptions,
@@ -51,8 +47,6 @@ from ktx.semantic.merge import (
 from ktx.semantic.source import Layer
 from ktx.warehouse.connect import open_warehouse
 from ktx.warehouse.warehouse import Warehouse
-
-INDEX_NAME = "index.sqlite"
 
 
 @dataclass(kw_only=True)
@@ -116,7 +110,7 @@ def ingest(
         reports = [_run(work) for work in works]
         failures: list[Failure] = []
         commit = _or_failure(lambda: _commit(project, works, reports), "commit", failures)
-        indexed = _or_failure(lambda: _reindex(project, store, emit), "index", failures)
+        indexed = _or_failure(lambda: reindex(project, store, emit), "index", failures)
     return IngestReport(
         connections=tuple(reports),
         commit=commit,
@@ -386,52 +380,6 @@ def _commit(project: Project, works: Sequence[_Work], reports: Sequence[Connecti
     folders = [manifests.manifest_dir(project.semantic_dir, work.connection_id) for work in done]
     ids = ", ".join(work.connection_id for work in done)
     return repository.commit(folders, f"Ingest {ids}", author=project.config.storage.git.author)
-
-
-def _reindex(project: Project, store: ScanStore, emit: Emit) -> str:
-    emit(StageStarted(stage="index"))
-    values = [
-        ValueBatch(
-            connection_id=connection_id,
-            stamp=store.values_stamp(connection_id),
-            read=lambda connection_id=connection_id: _column_values(project, store, connection_id),
-        )
-        for connection_id in warehouse_ids(project)
-    ]
-    with open_index(ensure_state_dir(project) / INDEX_NAME) as index:
-        report = refresh(index, project.root, values=values)
-        _embed(project, index, emit)
-    changed = report.added + report.changed + report.removed
-    summary = f"{changed} of {changed + report.unchanged} files read" if changed else "already up to date"
-    emit(StageFinished(stage="index", summary=summary))
-    return summary
-
-
-def _embed(project: Project, index: Index, emit: Emit) -> None:
-    """Compute missing vectors; words find everything all the same when that fails."""
-    embedder = open_embedder(project.config.ingest.embeddings, project_dir=project.root)
-    if isinstance(embedder, NoEmbedder):
-        return
-    try:
-        embed_missing(index, embedder, emit=emit)
-    except (OutsideError, ConfigError) as error:
-        emit(
-            Notice(message=f"search by meaning is not complete: {error.message}; `ktx admin reindex` goes on")
-        )
-
-
-def _column_values(project: Project, store: ScanStore, connection_id: str) -> Sequence[ColumnValues]:
-    names = known_names(manifests.read_shards(project.semantic_dir, connection_id).values())
-    return [
-        ColumnValues(
-            source=names[found.table],
-            column=found.column,
-            values=found.values,
-            cardinality=found.distinct_count,
-        )
-        for found in store.column_values(connection_id)
-        if found.table in names
-    ]
 
 
 def _settings(project: Project) -> ScanSettings:

@@ -62,7 +62,9 @@ def sl_read_source(desk: Desk, connection_id: str | None, source_name: str) -> S
         LayerError: there is no such source, or its files cannot be used.
     """
     chosen = desk.connection_id(connection_id)
-    text = desk.source_text(chosen, source_name, lambda layer: render_composed(find_source(layer, source_name)))
+    text = desk.source_text(
+        chosen, source_name, lambda layer: render_composed(find_source(layer, source_name))
+    )
     return SourceText(source_name=source_name, yaml=text)
 
 
