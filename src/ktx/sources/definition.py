@@ -108,7 +108,8 @@ class PageFact:
 
     `refs` are keys of other pages of this source; `definitions` are `name` or `name.entity` of its definitions, which become
     `sl_refs`; in `body` they are written as `` `{{name}}` `` or `` `{{name.entity}}` `` and become references of the layer,
-    or plain text when the layer has no such thing. `[[key]]` links pages.
+    or plain text when the layer has no such thing. `[[key]]` links pages. `head` is further front matter that a person wrote
+    (`sl_refs` of the layer, `usage_mode`, …), to be kept as it is.
     """
 
     key: str
@@ -119,3 +120,4 @@ class PageFact:
     refs: tuple[str, ...] = ()
     definitions: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
+    head: Mapping[str, object] = field(default_factory=dict[str, object])
