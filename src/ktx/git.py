@@ -60,7 +60,7 @@ class Repository:
         Raises:
             ConfigError: git is missing, too old, or refuses the repository.
         """
-        candidate = cls(root=root, environment=_clean(environment))
+        candidate = cls(root=root, environment=clean_environment(environment))
         if not root.is_dir():
             return None
         inside = candidate._try("rev-parse", "--is-inside-work-tree")
@@ -89,7 +89,7 @@ class Repository:
         if found is not None:
             return found
         root.mkdir(parents=True, exist_ok=True)
-        made = cls(root=root, environment=_clean(environment))
+        made = cls(root=root, environment=clean_environment(environment))
         made._run("init", "--quiet", "--initial-branch=main")
         return made
 
@@ -291,7 +291,7 @@ class Repository:
     def _try(
         self, *arguments: str, stdin: str = "", extra: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        return _git(self.root, arguments, stdin=stdin, environment={**self.environment, **(extra or {})})
+        return run_git(self.root, arguments, stdin=stdin, environment={**self.environment, **(extra or {})})
 
 
 @functools.cache
@@ -322,22 +322,47 @@ def ensure_git(search_path: str | None) -> tuple[int, ...]:
     return version
 
 
-def _git(
-    folder: Path, arguments: Sequence[str], *, stdin: str, environment: Mapping[str, str]
+def run_git(
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stdin: str = "",
+    settings: Mapping[str, str] | None = None,
+    timeout_s: float = 300.0,
 ) -> "subprocess.CompletedProcess[str]":
+    """Run git in `folder` and give how it ended; `settings` come after ktx's own.
+
+    Raises:
+        ConfigError: git is missing or too old.
+        OutsideError: it did not end in time.
+    """
     ensure_git(environment.get("PATH"))
-    settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
-    command = ["git", *settings, "-C", str(folder), *arguments]
     try:
         return subprocess.run(
-            command, env=dict(environment), input=stdin, capture_output=True, check=False,
-            encoding="utf-8", errors="surrogateescape", timeout=300,
+            git_command(folder, arguments, settings or {}), env=dict(environment), input=stdin, capture_output=True,
+            check=False, encoding="utf-8", errors="surrogateescape", timeout=timeout_s,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise OutsideError(f"`git {arguments[0]}` did not end within 300 s in `{folder}`.") from error
+        raise OutsideError(
+            f"`git {arguments[0]}` did not end within {timeout_s:g} s in `{folder}`."
+        ) from error
 
 
-def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+def git_command(folder: Path, arguments: Sequence[str], settings: Mapping[str, str]) -> list[str]:
+    """Give the command line of a git that runs no program of the user's and waits for nobody."""
+    merged = {**_SETTINGS, **settings}
+    return [
+        "git",
+        *(part for key in merged for part in ("-c", f"{key}={merged[key]}")),
+        "-C",
+        str(folder),
+        *arguments,
+    ]
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give a process's environment without what would point git at another repository, index or language."""
     kept = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     # What the user says about configuration files and trust holds; which repository and which index does not.
     kept.update({name: environment[name] for name in environment if name.startswith("GIT_CONFIG")})
