@@ -176,18 +176,25 @@ class Repository:
         found = self._try("cat-file", "blob", f"HEAD:./{name}")
         return found.stdout if found.returncode == 0 and _is_text(found.stdout) else None
 
-    def run_of_last_change(self, path: Path, *, trailer: str) -> str | None:
-        """Give the value of a trailer of the last commit that changed a file: empty without one, None when git has never seen it."""
+    def deleted(self, paths: Sequence[Path], *, trailer: str) -> dict[Path, str]:
+        """Give the files under `paths` that a commit took away, with that commit's value of a trailer, empty without one.
+
+        Where a file was taken away several times the last time counts, whether or not it is there again.
+        """
         if self.head() is None:
-            return None
+            return {}
         told = self._run(
-            "log",
-            "-1",
-            f"--format=%H%x00%(trailers:key={trailer},valueonly,separator=%x2C)",
-            "--",
-            *self._names([path]),
-        )
-        return told.partition("\0")[2].strip() if told.strip() else None
+            "log", "--no-renames", "--diff-filter=D", "--name-only", "-z",
+            f"--format=%x01%(trailers:key={trailer},valueonly,separator=%x2C)", "--", *self._names(paths),
+        )  # fmt: skip
+        top = self.top
+        found: dict[Path, str] = {}
+        for commit in told.split("\x01")[1:]:
+            value, *names = commit.replace("\n", "\0").split("\0")
+            for name in names:
+                if name:
+                    found.setdefault(top / name, value.strip())
+        return found
 
     def has_commit_since(self, parent: str | None, *, trailer: str, value: str) -> bool:
         """Tell whether a commit after `parent` carries a trailer of that value."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktx.config import env
-from ktx.config.connections import WarehouseConnection, WarehouseFields
+from ktx.config.connections import SourceConnection, WarehouseConnection, WarehouseFields
 from ktx.config.load import load_config
 from ktx.config.model import KtxConfig
+from ktx.config.reveal import revealed_secrets
 from ktx.errors import ConfigError, OutsideError
 from ktx.files import write_text
 from ktx.findings import Finding
@@ -119,6 +120,38 @@ def warehouse_connection(project: Project, connection_id: str) -> WarehouseConne
         f"The connection `{connection_id}` is a context source (`{block.driver}`), not a database.",
         hint=f"Databases: {known}.",
     )
+
+
+def source_ids(project: Project) -> tuple[str, ...]:
+    """Give the ids of the connections that are context sources, sorted."""
+    blocks = project.config.connections
+    return tuple(sorted(name for name, block in blocks.items() if not isinstance(block, WarehouseFields)))
+
+
+def source_connection(project: Project, connection_id: str) -> SourceConnection:
+    """Give the settings of a context source.
+
+    Raises:
+        ConfigError: there is no such connection, or it is a database.
+    """
+    block = project.config.connections.get(connection_id)
+    known = ", ".join(f"`{name}`" for name in source_ids(project)) or "none"
+    if block is None:
+        near = did_you_mean(connection_id, project.config.connections)
+        raise ConfigError(
+            f"There is no connection `{connection_id}` in ktx.yaml.{near}", hint=f"Context sources: {known}."
+        )
+    if isinstance(block, WarehouseFields):
+        raise ConfigError(
+            f"The connection `{connection_id}` is a database (`{block.driver}`), not a context source.",
+            hint=f"Context sources: {known}.",
+        )
+    return block
+
+
+def project_secrets(project: Project) -> tuple[str, ...]:
+    """Give the values of every secret that ktx.yaml names, as far as they can be resolved now."""
+    return revealed_secrets(project.config, project_dir=project.root)
 
 
 def project_repository(project: Project) -> Repository:

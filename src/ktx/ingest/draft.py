@@ -4,7 +4,7 @@ A `Base` is the disk at the start of a run, read once. A `Draft` is a base with 
 changed, so many work units may look at one while each makes its own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from ktx.semantic.source import Layer
 from ktx.semantic.yaml import YamlError, parse_yaml
 from ktx.wiki.check import Known, check_pages
 from ktx.wiki.page import Page, parse_page, split_front_matter
-from ktx.wiki.store import load_pages, page_path
+from ktx.wiki.store import load_pages, page_path, visible_pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +47,17 @@ class WarehouseFacts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Base:
-    """The disk at the start of a run. `connections` names all connections of the project, context sources too."""
+    """The disk at the start of a run. `connections` names all connections of the project, context sources too.
+
+    With a `user_id` the pages that are written are that user's own; those that everybody shares can still be read.
+    """
 
     root: Path
     semantic_dir: Path
     wiki_dir: Path
     warehouses: Mapping[str, WarehouseFacts]
     connections: frozenset[str]
+    user_id: str | None = None
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
@@ -62,9 +66,9 @@ class Base:
 
     @cached_property
     def pages(self) -> dict[str, Page]:
-        """The shared pages, by key."""
+        """The pages that can be seen, by key."""
         pages, _ = load_pages(self.wiki_dir)
-        return {page.key: page for page in pages if page.user_id is None}
+        return {page.key: page for page in visible_pages(pages, user_id=self.user_id)}
 
     @cached_property
     def tables(self) -> dict[str, dict[str, ManifestTable]]:
@@ -93,7 +97,7 @@ class Base:
     def path(self, artifact: Artifact) -> Path:
         """Give where an artifact lies, or would lie."""
         if artifact.kind == "page":
-            return page_path(self.wiki_dir, artifact.name)
+            return page_path(self.wiki_dir, artifact.name, user_id=self.user_id)
         known = self.source_files.get(artifact.connection_id, {}).get(artifact.name)
         return known[2] if known else self.semantic_dir / artifact.connection_id / file_for(artifact.name)
 
@@ -102,10 +106,11 @@ class Base:
         if artifact.kind == "source":
             known = self.source_files.get(artifact.connection_id, {}).get(artifact.name)
             return known[1] if known else None
-        try:
-            return read_text(self.path(artifact))
-        except (OSError, UnicodeDecodeError):
-            return None
+        return _read(self.path(artifact))
+
+    def shared_text(self, key: str) -> str | None:
+        """Give a shared page's text on disk."""
+        return _read(page_path(self.wiki_dir, key))
 
     @cached_property
     def _files(self) -> dict[str, list[LayerFile]]:
@@ -168,7 +173,7 @@ class Draft:
 
     @cached_property
     def pages(self) -> dict[str, Page]:
-        """The shared pages, by key; those that cannot be read are left out."""
+        """The pages that can be seen, by key; those that cannot be read are left out."""
         pages = dict(self.base.pages)
         for artifact, text in self.texts.items():
             if artifact.kind != "page":
@@ -176,7 +181,7 @@ class Draft:
             pages.pop(artifact.name, None)
             if text is not None:
                 try:
-                    pages[artifact.name] = parse_page(text, key=artifact.name, file=self._file(artifact))[0]
+                    pages[artifact.name] = self._page(artifact, text)
                 except LayerError:
                     continue
         return pages
@@ -210,7 +215,7 @@ class Draft:
 
     def _check_page(self, artifact: Artifact, text: str) -> tuple[Finding, ...]:
         try:
-            page, _ = parse_page(text, key=artifact.name, file=self._file(artifact))
+            page = self._page(artifact, text)
         except LayerError as error:
             return error.findings or (
                 Finding(
@@ -259,13 +264,18 @@ class Draft:
             base, [tables[name] for name in sorted(wanted) if name in tables], files.values(), names=names
         )
 
+    def _page(self, artifact: Artifact, text: str) -> Page:
+        return parse_page(text, key=artifact.name, file=self._file(artifact), user_id=self.base.user_id)[0]
+
     def _file(self, artifact: Artifact) -> str:
         return self.base.path(artifact).relative_to(self.base.root).as_posix()
 
 
-def touched_sources(artifacts: Iterable[Artifact]) -> frozenset[str]:
-    """Give the warehouses whose layer these artifacts belong to."""
-    return frozenset(one.connection_id for one in artifacts if one.kind == "source")
+def _read(path: Path) -> str | None:
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def as_data(text: str, artifact: Artifact) -> Data:

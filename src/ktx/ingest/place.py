@@ -24,6 +24,7 @@ from ktx.sources.definition import ColumnFact, Definition, JoinFact, MeasureFact
 from ktx.sources.evidence import Unmapped
 
 IMPORT: Final = "import"
+_OWN_HEAD: Final = frozenset({"summary", "tags", "refs", "connections", "source", "meta"})
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENTION: Final = re.compile(r"`\{\{\s*([^{}`]+?)\s*\}\}`")
 _KEY_ENDINGS: Final = ("_id", "_key", "_code", "_uuid", "_sk", "_fk", "id")
@@ -112,6 +113,7 @@ class _Placer:
             "sl_refs": list(dict.fromkeys(known)),
             "connections": [one for one in page.connections if one in self.draft.base.connections],
             "source": self.source_id,
+            **{key: _plain(value) for key, value in page.head.items() if key not in _OWN_HEAD},
         }
         for key, value in page_entries(head, _without_dangling(body, set(keys))).items():
             yield Change(

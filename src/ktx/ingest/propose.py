@@ -332,7 +332,8 @@ def _task(run: UnitRun, plan: UnitPlan) -> str:
             continue
         if len(document.text) <= room:
             room -= len(document.text)
-            shown.append(f'<document id="{id_}" title="{document.title}">\n{document.text}\n</document>')
+            inside = document.text.replace("</document", "<\\/document")
+            shown.append(f'<document id="{id_}" title="{document.title}">\n{inside}\n</document>')
         else:
             by_tool.append(f"- `{id_}` ({document.title}, {len(document.text):,} characters)")
     if by_tool:

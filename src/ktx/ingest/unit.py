@@ -91,6 +91,8 @@ class Desk:
             UsageError: there is none.
         """
         text = self.draft.text(page_artifact(key)) if is_page_key(key) else None
+        if text is None and is_page_key(key):
+            text = self.draft.base.shared_text(key)
         if text is None:
             raise UsageError(f"There is no wiki page `{key[:120]}`.{did_you_mean(key, self.draft.pages)}")
         return text

@@ -121,3 +121,5 @@ class PageFact:
     definitions: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
     head: Mapping[str, object] = field(default_factory=dict[str, object])
+    is_verbatim: bool = False
+    """Whether the page is the document itself, which a model would read instead of keeping it as it is."""

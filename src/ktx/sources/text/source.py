@@ -62,7 +62,8 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class TextSource:
-    """Texts about the warehouses `connection_ids`; none means about no one in particular.
+    """Texts about the warehouses `connection_ids`; none means about no one in particular. A model may write sources of these,
+    else of `writable_ids`.
 
     A file's document is called by the file's name, so that its next version is the same document: `text/refund-policy.md`. A
     text without a file is called by its title and content: `text/refund-policy-1f0c9a3e`. What is longer than a unit of work
@@ -71,6 +72,7 @@ class TextSource:
 
     items: tuple[TextItem, ...]
     connection_ids: tuple[str, ...] = ()
+    writable_ids: tuple[str, ...] = ()
 
     @property
     def instructions(self) -> str:
@@ -119,7 +121,7 @@ class TextSource:
         for item in sorted(parts_by_item):
             parts = sorted(parts_by_item[item], key=lambda pair: pair[0].at)
             pages.append(_page([document for _, document in parts], parts[0][0], self.connection_ids))
-            units += _units(parts, self.connection_ids)
+            units += _units(parts, self.connection_ids or self.writable_ids)
         return Interpretation(pages=tuple(_with_own_keys(pages)), units=tuple(units))
 
 
@@ -182,6 +184,7 @@ def _page(documents: Sequence[Document], part: Part, connection_ids: tuple[str, 
         refs=_names(head, "refs"),
         connections=_names(head, "connections") or connection_ids,
         head={name: value for name, value in head.items() if name not in _OWN_FIELDS},
+        is_verbatim=True,
     )
 
 
