@@ -30,16 +30,19 @@ class Tree:
         return tuple(sorted(self._walk(endings)))
 
     def has(self, path: str) -> bool:
-        """Tell whether there is such a file."""
-        return (self.root / path).is_file()
+        """Tell whether there is such a file inside the root."""
+        file = self.root / path
+        return file.is_file() and self._holds(file)
 
     def read(self, path: str) -> str:
         """Read a UTF-8 file.
 
         Raises:
-            SourceError: it cannot be read, is not UTF-8, or is larger than 64 MiB.
+            SourceError: it cannot be read, is not UTF-8, is larger than 64 MiB, or lies outside the root.
         """
         file = self.root / path
+        if not self._holds(file):
+            raise SourceError(f"`{path}` leads out of the folder and was not read.")
         try:
             if file.stat().st_size > _MAX_BYTES:
                 raise SourceError(
@@ -50,6 +53,9 @@ class Tree:
             raise SourceError(f"`{path}` is not UTF-8 text.") from error
         except OSError as error:
             raise SourceError(f"`{path}` cannot be read: {error.strerror}.") from error
+
+    def _holds(self, file: Path) -> bool:
+        return file.resolve().is_relative_to(self.root.resolve())
 
     def _walk(self, endings: tuple[str, ...]) -> Iterator[str]:
         root = self.root.resolve()
