@@ -38,9 +38,12 @@ def kind_of(base_type: str) -> ColumnKind:
 
 @dataclass(kw_only=True)
 class Draft:
-    """A definition in the making, on a `table` or as a query (`sql`). `joins` are by the column they start from."""
+    """A definition in the making, on a `table` or as a query (`sql`). `joins` are by the column they start from; `origin` is
+    the document of the table or card.
+    """
 
     name: str
+    origin: str
     target: Target
     table: Table | None = None
     sql: str | None = None
@@ -181,7 +184,7 @@ def build_world(
         where = (
             f"`{connection}` is no connection to a warehouse"
             if connection
-            else "it is mapped to no connection"
+            else "It is mapped to no connection"
         )
         cards = f"; its {database.left_out} cards were left out" if database.left_out else ""
         world.lacks(
@@ -238,7 +241,11 @@ def _place(world: World, data: TableData, name: str) -> None:
         return
     world.names.add(name)
     world.drafts[data.info.id] = Draft(
-        name=name, target=target, table=placed.table, evidence={f"table/{data.info.id}"}
+        name=name,
+        origin=f"table/{data.info.id}",
+        target=target,
+        table=placed.table,
+        evidence={f"table/{data.info.id}"},
     )
 
 

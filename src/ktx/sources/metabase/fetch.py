@@ -83,6 +83,7 @@ class Reader:
     _cards: dict[int, CardInfo | None] = field(default_factory=dict[int, "CardInfo | None"])
     _queries: dict[int, MbqlQuery | None] = field(default_factory=dict[int, "MbqlQuery | None"])
     _sql: dict[int, Filled | str] = field(default_factory=dict[int, "Filled | str"])
+    _unconverted: dict[int, str] = field(default_factory=dict[int, str])
     _snippets: dict[str, str] = field(default_factory=dict[str, str])
     _fields: dict[int, str] = field(default_factory=dict[int, str])
     _metadata: dict[int, str] = field(default_factory=dict[int, str])
@@ -106,6 +107,7 @@ class Reader:
         chosen = self._chosen(folders, listed)
         self._read_snippets()
         documents += self._card_documents(chosen, folders)
+        self._note_unconverted(chosen)
         documents += self._dashboards(folders, chosen)
         documents += self._old_style(documents)
         documents += [
@@ -293,6 +295,30 @@ class Reader:
         native = [one for stage in query.stages for one in card_references(stage.native or "")]
         return tuple(sorted({*query.cards(), *native}))
 
+    def _made_of(self, id_: int) -> set[int]:
+        """Give all cards that a card is made of, itself only where it refers to itself."""
+        seen: set[int] = set()
+        queue = [id_]
+        while queue:
+            for one in self._references(queue.pop()):
+                if one not in seen:
+                    seen.add(one)
+                    queue.append(one)
+        return seen
+
+    def _note_unconverted(self, chosen: Sequence[int]) -> None:
+        """Keep a model that Metabase failed to turn into SQL from looking deleted; a question only loses its SQL."""
+        kinds = {id_: card.kind for id_ in chosen if (card := self._cards.get(id_)) is not None}
+        rows = {one for id_, kind in kinds.items() if kind == "metric" for one in self._references(id_)}
+        needed = {id_ for id_, kind in kinds.items() if kind == "model"} | (
+            rows - {id_ for id_ in rows if kinds.get(id_) == "metric"}
+        )
+        for id_ in sorted(needed):
+            for failed in sorted({id_, *self._made_of(id_)} & set(self._unconverted)):
+                self._missed(f"card/{id_}", self._unconverted[failed])
+        if self._unconverted:
+            self._notes.add(f"Metabase did not turn {len(self._unconverted)} queries into SQL.")
+
     def _read_snippets(self) -> None:
         if not any(
             "snippet" in (stage.native or "").lower()
@@ -359,16 +385,9 @@ class Reader:
 
     def _converted(self, card: CardInfo) -> Filled | str:
         """Ask Metabase for the SQL of a query built in its editor; an answer is kept until something in it changes."""
-        parts = [json.dumps(stripped(card.dataset_query), sort_keys=True)]
-        seen: set[int] = set()
-        queue = [card.id]
-        while queue:
-            for one in self._references(queue.pop()):
-                if one not in seen:
-                    seen.add(one)
-                    queue.append(one)
-                    inner = self._card(one)
-                    parts.append(json.dumps(stripped(inner.dataset_query if inner else None), sort_keys=True))
+        seen = self._made_of(card.id)
+        inside = [self._card(one) for one in (card.id, *sorted(seen))]
+        parts = [json.dumps(stripped(one.dataset_query if one else None), sort_keys=True) for one in inside]
         parts = [self._metadata.get(card.database_id or 0, ""), *sorted(parts)]
         key = f"sql/{digest(chr(10).join(parts))}"
         sql = self.shelf.get(key)
@@ -379,8 +398,7 @@ class Reader:
                     "POST", "/api/dataset/native", payload=payload, tries=_CONVERSION_TRIES
                 )
             except SourceError as error:
-                if not isinstance(error, Refused) or error.status >= 500 or error.status == 403:
-                    self._missed(f"card/{card.id}", error)
+                self._unconverted[card.id] = one_line(error.message, 500)
                 return f"Metabase did not turn it into SQL ({one_line(error.message)})"
             answered = as_mapping(answer)
             text = answered.get("query")

@@ -92,6 +92,7 @@ class Cards:
         names = _output_names(data.sql.sql, target.dialect)
         draft = Draft(
             name=self._free_name(data),
+            origin=f"card/{id_}",
             target=target,
             sql=data.sql.sql,
             description=sentence(data.info.description) or sentence(data.info.name),

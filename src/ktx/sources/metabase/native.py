@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from ktx.sources.loose import as_list, as_mapping
 
-_TOKEN: Final = re.compile(r"\[\[|\]\]|\{\{(.*?)\}\}|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_TOKEN: Final = re.compile(r"'[^'{\[]*'|\[\[|\]\]|\{\{(.*?)\}\}|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _CARD: Final = re.compile(r"#(\d+)(?:-[^}]*)?")
 _PLAIN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 _MAX_DEPTH: Final = 20
@@ -68,7 +68,7 @@ def card_references(sql: str) -> tuple[int, ...]:
 
 
 def fill(sql: str, tags: Mapping[str, object], sources: Sources, *, depth: int = 0) -> Filled:
-    """Fill the markup of native SQL.
+    """Fill the markup of native SQL. Comments go: one at an end would swallow what follows in another card.
 
     Raises:
         Unresolved: a part is missing or refers to itself, or a block is not closed.
@@ -93,6 +93,8 @@ def fill(sql: str, tags: Mapping[str, object], sources: Sources, *, depth: int =
                 continue
             whole += _closed(block, inside, parts)
             block = None
+        elif mark.startswith("'"):
+            (parts if block is None else block).append(mark)
         elif mark.startswith("{{"):
             one = _part((match.group(1) or "").strip(), tags, sources, depth)
             (inside if block is not None else whole).append(one)

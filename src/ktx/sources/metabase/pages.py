@@ -250,7 +250,7 @@ def unit_plans(snapshot: Snapshot, entries: Mapping[str, Entry]) -> Iterator[Uni
         for at, run in enumerate(runs):
             found = [entries[one] for one in run if one in entries]
             tables = {draft.name: draft for entry in found for draft in entry.tables}
-            context = {one for draft in tables.values() for one in draft.evidence} - set(run)
+            context = {draft.origin for draft in tables.values()} - set(run)
             imported = sorted(
                 f"{entry.data.info.name} → {entry.landed.draft.name}.{entry.landed.measure}"
                 for entry in found
