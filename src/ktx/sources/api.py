@@ -23,6 +23,10 @@ class Refused(SourceError):  # noqa: N818 - it is an answer, with its status
         self.status = status
 
 
+class Unauthorized(ConfigError):  # noqa: N818 - it is an answer, which a new log-in may change
+    """The tool refused the credential (401)."""
+
+
 class Api:
     """A tool's API. Use it in a `with` block.
 
@@ -56,9 +60,11 @@ class Api:
     ) -> None:
         self._client.close()
 
-    def get(self, path: str, *, query: Mapping[str, str | int | bool] | None = None) -> object:
+    def get(
+        self, path: str, *, query: Mapping[str, str | int | bool] | None = None, tries: int = _TRIES
+    ) -> object:
         """Give a parsed answer."""
-        return self.call("GET", path, query=query)
+        return self.call("GET", path, query=query, tries=tries)
 
     def post(self, path: str, payload: object = None, *, form: Mapping[str, str] | None = None) -> object:
         """Send and give a parsed answer."""
@@ -73,16 +79,17 @@ class Api:
         payload: object = None,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        tries: int = _TRIES,
     ) -> object:
-        """Send one request, as often as it takes within five tries, and give the parsed JSON.
+        """Send one request, as often as it takes within `tries`, and give the parsed JSON.
 
         Raises:
-            ConfigError: the credential was refused (401).
+            Unauthorized: the credential was refused (401).
             Refused: the tool answered with another status that no retry changes.
             SourceError: it could not be reached, kept failing, or answered with something else than JSON.
         """
         wait_s = _FIRST_WAIT_S
-        for left in range(_TRIES - 1, -1, -1):
+        for left in range(tries - 1, -1, -1):
             try:
                 answer = http.request(
                     self._client, method, path, query=query, payload=payload, form=form, headers=headers
@@ -104,7 +111,7 @@ class Api:
     def _parsed(self, answer: http.Answer, method: str, path: str) -> object:
         what = f"`{method} {path.partition('?')[0]}`"
         if answer.status == 401:
-            raise ConfigError(f"{self._tool} refuses the credential (401 at {what}).", hint=self._login_hint)
+            raise Unauthorized(f"{self._tool} refuses the credential (401 at {what}).", hint=self._login_hint)
         if answer.status >= 300:
             raise Refused(f"{self._tool} answered {answer.status} to {what}.", status=answer.status)
         if not answer.body.strip():
