@@ -36,7 +36,7 @@ from ktx.ingest.runs import RunStore
 from ktx.ingest.source_report import SourceReport, StageReport, change_reports, report_json
 from ktx.ingest.tools import Surroundings
 from ktx.llm.connect import open_runtime, read_roles
-from ktx.llm.models import Role
+from ktx.llm.models import Role, estimated_tokens
 from ktx.llm.runtime import Runtime
 from ktx.project import (
     Project,
@@ -213,7 +213,16 @@ def _worked(work: Work) -> tuple[UnitResult, ...]:
 def _foreseen(run: UnitRun, plan: UnitPlan) -> UnitResult:
     """Give a unit's known result, or say that it would be worked on."""
     known = known_result(run, plan)
-    return known or UnitResult(key=plan.key, label=plan.label, status="not-run", detail="would ask a model")
+    if known is not None:
+        return known
+    documents = [document for id_ in plan.documents if (document := run.snapshot.document(id_)) is not None]
+    return UnitResult(
+        key=plan.key,
+        label=plan.label,
+        status="not-run",
+        detail="would ask a model",
+        input_tokens=sum(estimated_tokens(len(document.text)) for document in documents),
+    )
 
 
 def _reconcile(work: Work) -> str:

@@ -129,8 +129,9 @@ def _ensure_source(data: Mapping[str, object], *, file: str) -> None:
 def _ordered(data: Mapping[str, object], model: type[BaseModel]) -> dict[str, object]:
     """Put keys into the order of the model, at every level that has one, and leave out what says nothing."""
     result: dict[str, object] = {}
+    fields = sorted(model.model_fields, key=lambda key: key != "name")
     for key in [
-        *(key for key in model.model_fields if key in data),
+        *(key for key in fields if key in data),
         *(key for key in data if key not in model.model_fields),
     ]:
         value = data[key]
