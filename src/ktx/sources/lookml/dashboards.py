@@ -18,8 +18,8 @@ _MAX_DEPTH: Final = 60
 _MAX_MERGES: Final = 10
 _MERGE: Final = re.compile(r"<<\s*:")
 
-FieldName: TypeAlias = Callable[[str, str, str], "tuple[str, str] | None"]
-"""Gives definition and entity of a field, by model, explore and `view.field`; None when it has not landed."""
+FieldName: TypeAlias = Callable[[str, str, str], "tuple[str, str, str] | None"]
+"""Gives definition, entity and timeframe (or nothing) of a field, by model, explore and `view.field`; None when it has not landed."""
 
 
 class DashboardError(ValueError):
@@ -71,7 +71,9 @@ def parse_dashboards(text: str) -> tuple[Dashboard, ...]:
     return tuple(found)
 
 
-def dashboard_page(dashboard: Dashboard, *, path: str, field: FieldName) -> PageFact:
+def dashboard_page(
+    dashboard: Dashboard, *, path: str, field: FieldName, connections: tuple[str, ...] = ()
+) -> PageFact:
     """Give the page of a dashboard."""
     lines = [f"The LookML dashboard `{dashboard.name}`.", ""]
     lines += [dashboard.description, ""] if dashboard.description else []
@@ -91,6 +93,7 @@ def dashboard_page(dashboard: Dashboard, *, path: str, field: FieldName) -> Page
         evidence=(path,),
         tags=("dashboard", "looker"),
         definitions=tuple(sorted(landed)),
+        connections=connections if landed else (),
     )
 
 
@@ -101,8 +104,9 @@ def _tile_lines(tile: Tile, field: FieldName, landed: set[str]) -> Iterator[str]
         if found is None:
             shown.append(f"`{name}`")
         else:
-            landed.add(".".join(found))
-            shown.append(f"`{{{{{found[0]}.{found[1]}}}}}`")
+            definition, entity, frame = found
+            landed.add(f"{definition}.{entity}")
+            shown.append(f"`{{{{{definition}.{entity}}}}}`" + (f" by {frame}" if frame else ""))
     yield (
         f"- **{tile.title or 'Untitled'}**"
         + (f" ({tile.kind})" if tile.kind else "")

@@ -70,7 +70,7 @@ def explore_page(world: World, part: Part, explored: Explored | None) -> PageFac
         return None
     aliases = alias_views(part, world.model.views)
     landed = {
-        view: world.names[view] for view in aliases.values() if explored is not None and view in world.names
+        view: world.names[view] for view in aliases.values() if explored is not None and world.has(view)
     }
     title = label or part.name
     base, *others = [
@@ -125,7 +125,7 @@ class _Explore:
 
     def _report(self, what: str, problem: Unsayable) -> None:
         shown = f"{what} of explore {self.part.name}"
-        self.result.problems.append(unmapped(self.part.evidence[0], shown, problem))
+        self.result.problems.append(unmapped(self.part.home, shown, problem))
 
     # -- joins ------------------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class _Explore:
                 f"type of join {name}",
                 Unsayable(
                     "expression_not_supported",
-                    f"A `{kind}` join changes which rows count; the layer's joins do not.",
+                    f"The `{kind}` join changes which rows count; the layer's joins do not.",
                 ),
             )
         where = text_of(block, "sql_where")

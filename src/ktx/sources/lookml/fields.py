@@ -182,6 +182,8 @@ class Fields:
         kind = self._home_grain(block, told)
         if kind == "count":
             return exp.Count(this=exp.Star())
+        if kind not in _AGGREGATES and kind not in {"number", "percentile"}:
+            raise Unsayable("expression_not_supported", f"The layer has no measure of type `{told}`.")
         sql = text_of(block, "sql")
         if sql is None:
             raise Unsayable("parse_error", f"It is a measure of type `{kind}` without `sql`.")
@@ -194,10 +196,7 @@ class Fields:
             return _percentile(inner, text_of(block, "percentile"), self.rows.dialect)
         if kind == "count_distinct":
             return exp.Count(this=exp.Distinct(expressions=[inner]))
-        aggregate = _AGGREGATES.get(kind)
-        if aggregate is None:
-            raise Unsayable("expression_not_supported", f"The layer has no measure of type `{told}`.")
-        return aggregate(this=inner)
+        return _AGGREGATES[kind](this=inner)
 
     def _home_grain(self, block: Block, told: str) -> str:
         """Give the plain type of a `…_distinct` measure whose key is the view's own primary key."""

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from ktx.sources.definition import Definition, JoinFact, PageFact, SegmentFact
 from ktx.sources.evidence import Document, Snapshot, Unmapped
+from ktx.sources.lookml.agree import agreed, weaker
 from ktx.sources.lookml.dashboards import DashboardError, dashboard_page, parse_dashboards
 from ktx.sources.lookml.explores import alias_views, explore, explore_page
 from ktx.sources.lookml.frames import split_frame
@@ -28,6 +29,8 @@ class _Merged:
     definition: Definition
     joins: dict[str, JoinFact] = field(default_factory=dict[str, JoinFact])
     segments: dict[str, SegmentFact] = field(default_factory=dict[str, SegmentFact])
+    refused: set[str] = field(default_factory=set[str])
+    """Joins that no relationship fits, by name."""
 
 
 @dataclass(kw_only=True)
@@ -53,18 +56,21 @@ def interpret(snapshot: Snapshot, targets: Sequence[Target], *, expected: str | 
     for model in project.models:
         _land_model(work, model, names)
     _dashboards(work, [document for document in snapshot.documents if document.kind == DASHBOARD])
+    joins = _joins(work)
     definitions = [
         replace(
             one.definition,
-            joins=tuple(one.joins[key] for key in sorted(one.joins)),
+            joins=tuple(join for _, join in sorted(joins[name].items())),
             segments=tuple(one.segments[key] for key in sorted(one.segments)),
         )
-        for _, one in sorted(work.merged.items())
+        for name, one in sorted(work.merged.items())
     ]
     return Interpretation(
         definitions=tuple(definitions),
         pages=_unique_pages(work.pages),
-        units=plan_units(snapshot, project, work.landed, code=code, unmapped=work.unmapped),
+        units=plan_units(
+            snapshot, project, work.landed, code=code, parsed=set(files), unmapped=work.unmapped
+        ),
         unmapped=tuple(sorted(set(work.unmapped), key=lambda one: (one.evidence, one.what, one.detail))),
     )
 
@@ -76,8 +82,9 @@ def parsed_files(documents: Sequence[Document]) -> tuple[dict[str, Block], list[
     for document in documents:
         if document.kind == DASHBOARD:
             continue
-        if isinstance(document.data, dict):  # pyright: ignore[reportUnknownMemberType]
-            files[document.id] = cast(Block, document.data)
+        data = document.data
+        if isinstance(data, dict):
+            files[document.id] = cast(Block, data)
             continue
         try:
             files[document.id] = parse_lookml(document.text)
@@ -147,7 +154,7 @@ def _land_view(work: _Work, world: World, part: Part, landed: Landed) -> None:
     if known is not None:
         evidence = tuple(sorted({*known.definition.evidence, *part.evidence}))
         known.definition = replace(known.definition, evidence=evidence)
-        landed.definitions.add(name)
+        landed.definitions[name] = frozenset(part.evidence)
         landed.connections.add(known.definition.connection_id)
         return
     definition, problems = define_view(world, part)
@@ -158,7 +165,7 @@ def _land_view(work: _Work, world: World, part: Part, landed: Landed) -> None:
     if definition.description is None and shared is not None:
         definition = replace(definition, description=words_of(shared.block, "description"))
     work.merged[name] = _Merged(definition=definition)
-    landed.definitions.add(name)
+    landed.definitions[name] = frozenset(part.evidence)
     landed.connections.add(definition.connection_id)
 
 
@@ -186,22 +193,48 @@ def _land_explore(work: _Work, world: World, part: Part) -> None:
 
 def _add_join(work: _Work, owner: str, join: JoinFact, part: Part) -> None:
     one = work.merged.get(owner)
-    if one is None:
+    name = join.alias or join.to
+    if one is None or name in one.refused:
         return
-    known = one.joins.setdefault(join.alias or join.to, join)
+    known = one.joins.setdefault(name, join)
     if known == join:
         return
     if known.on == join.on and known.to == join.to:
-        detail = f"Another explore joins it as `{known.relationship}`, this one as `{join.relationship}`; the first was taken."
+        taken = weaker(known.relationship, join.relationship)
+        outcome = f"`{taken}` was taken" if taken is not None else "it was left out"
+        detail = f"Another explore joins it as `{known.relationship}`, this one as `{join.relationship}`; {outcome}."
+        if taken is not None:
+            one.joins[name] = replace(known, relationship=taken)
+        else:
+            del one.joins[name]
+            one.refused.add(name)
     else:
         detail = f"Another explore joins it on `{known.on}`, this one on `{join.on}`; the first was taken."
     _contradiction(work, part, f"join {join.alias or join.to}", detail)
 
 
+def _joins(work: _Work) -> dict[str, dict[str, JoinFact]]:
+    said = {name: one.joins for name, one in work.merged.items()}
+    dialect = work.targets[0].dialect if work.targets else ""
+    joins, problems = agreed(said, dialect=dialect)
+    for each in problems:
+        told = " and ".join(f"`{one}`" for one in each.said)
+        outcome = f"`{each.taken}` was taken." if each.taken else "it was left out."
+        work.unmapped.append(
+            Unmapped(
+                evidence=work.merged[each.owner].definition.evidence[0],
+                what=f"join {each.join.alias or each.join.to} of view {each.owner}",
+                reason="multiple_table_references",
+                detail=f"Explores disagree whether it is {told}; {outcome}",
+            )
+        )
+    return joins
+
+
 def _contradiction(work: _Work, part: Part, what: str, detail: str) -> None:
     work.unmapped.append(
         Unmapped(
-            evidence=part.evidence[0],
+            evidence=part.home,
             what=f"{what} of explore {part.name}",
             reason="multiple_table_references",
             detail=detail,
@@ -220,6 +253,7 @@ def _aliases(model: Model) -> dict[str, str]:
 
 
 def _dashboards(work: _Work, documents: Sequence[Document]) -> None:
+    connections = tuple(sorted({each.definition.connection_id for each in work.merged.values()}))
     for document in documents:
         try:
             found = parse_dashboards(document.text)
@@ -234,10 +268,12 @@ def _dashboards(work: _Work, documents: Sequence[Document]) -> None:
             )
             continue
         for each in found:
-            work.pages.append(dashboard_page(each, path=document.id, field=partial(_placed, work)))
+            work.pages.append(
+                dashboard_page(each, path=document.id, field=partial(_placed, work), connections=connections)
+            )
 
 
-def _placed(work: _Work, model: str, explored: str, name: str) -> tuple[str, str] | None:
+def _placed(work: _Work, model: str, explored: str, name: str) -> tuple[str, str, str] | None:
     """Give the definition and entity of a dashboard's field."""
     world = work.worlds.get(model) or (next(iter(work.worlds.values())) if len(work.worlds) == 1 else None)
     view, _, short = name.rpartition(".")
@@ -253,11 +289,10 @@ def _placed(work: _Work, model: str, explored: str, name: str) -> tuple[str, str
     try:
         fields = world.fields(owner)
         if short in fields.measures:
-            return (
-                (definition, short) if any(each.name == short for each in one.definition.measures) else None
-            )
+            is_landed = any(each.name == short for each in one.definition.measures)
+            return (definition, short, "") if is_landed else None
         group = split_frame(short, set(fields.groups)) if short not in fields.dimensions else None
-        return definition, fields.dimension(group[0] if group else short).entity
+        return definition, fields.dimension(group[0] if group else short).entity, group[1] if group else ""
     except Unsayable:
         return None
 

@@ -28,8 +28,9 @@ def parse_lookml(text: str) -> Block:
         plain = DictVisitor().visit(tree)
         kept = str(tree)
     except (SyntaxError, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-        told = str(error).partition(" on line ")[0].strip()
-        raise LookmlError(f"It is not LookML that can be read: {told or type(error).__name__}.") from error
+        raise LookmlError(
+            "A brace, a `;;`, a quote or a value is missing or stands where none may."
+        ) from error
     except RecursionError:
         raise LookmlError("It is nested too deeply to be read.") from None
     # The parser stops at a brace too many, and says nothing about what follows.

@@ -20,10 +20,14 @@ _NOTHING: Block = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A view or explore of a model in its final form. `evidence` are the files that say something about it."""
+    """A view or explore of a model in its final form.
+
+    `home` is the file that declares it, `evidence` are all that say something about it.
+    """
 
     name: str
     block: Block
+    home: str
     evidence: tuple[str, ...]
 
 
@@ -180,7 +184,7 @@ class _Reader:
             block = extended(name, blocks, report=report)
             parents = ancestors(name, blocks)
             files = {each for one in (name, *parents) for each in evidence.get(one, ())}
-            found[name] = Part(name=name, block=block, evidence=tuple(sorted(files)))
+            found[name] = Part(name=name, block=block, home=home, evidence=tuple(sorted(files)))
         return found
 
     def _report(self, path: str, what: str, detail: str) -> None:

@@ -1,6 +1,6 @@
 """Work for a model: a LookML model with its views, in pieces of a size that one reads at once, and each dashboard."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +17,8 @@ _MAX_TOLD: Final = 40
 class Landed:
     """What a model gave without a model of language: names of definitions, and the warehouses they are on."""
 
-    definitions: set[str] = field(default_factory=set[str])
+    definitions: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """The files that say something about each definition."""
     connections: set[str] = field(default_factory=set[str])
     mismatch: str | None = None
 
@@ -28,6 +29,7 @@ def plan_units(
     landed: Mapping[str, Landed],
     *,
     code: Sequence[str],
+    parsed: Collection[str],
     unmapped: Sequence[Unmapped],
 ) -> tuple[UnitPlan, ...]:
     """Plan units so that each file is worked through once: by the first model that includes it."""
@@ -41,6 +43,14 @@ def plan_units(
             own.insert(0, model.path)
         taken.update(own)
         found += _model_units(snapshot, model, own, landed.get(model.name, Landed()), unmapped)
+    broken = tuple(path for path in code if path not in parsed)
+    if broken:
+        notes = "These files cannot be parsed, so nothing of them has been taken over. Write no sources."
+        found.append(
+            UnitPlan(
+                key="lookml-unparsed", label="LookML that cannot be parsed", documents=broken, notes=notes
+            )
+        )
     connections = tuple(sorted({each for one in landed.values() for each in one.connections}))
     for document in snapshot.documents:
         if document.id not in known:
@@ -64,7 +74,8 @@ def _model_units(
     pieces = list(_pieces(snapshot, own))
     for index, piece in enumerate(pieces):
         name = f"{model.name}" if index == 0 else f"{model.name}-{piece[0]}"
-        around = tuple(path for path in (model.path,) if path is not None and path not in piece)
+        first = [path for path in (model.path,) if path is not None and path not in piece]
+        around = tuple(first + [one.id for one in snapshot.documents if one.kind == "lookml_manifest"])
         yield UnitPlan(
             key=page_key("lookml", name),
             label=f"LookML model {model.name}"
@@ -96,7 +107,9 @@ def _notes(piece: Sequence[str], landed: Landed, unmapped: Sequence[Unmapped]) -
     if landed.mismatch is not None:
         lines.append(f"{landed.mismatch} Write no sources.")
     else:
-        shown = ", ".join(f"`{name}`" for name in sorted(landed.definitions))
+        # Only what these files define: a unit's notes change with its own files.
+        own = sorted(name for name, files in landed.definitions.items() if not files.isdisjoint(piece))
+        shown = ", ".join(f"`{name}`" for name in own)
         if shown:
             lines.append(f"Taken over already, with joins and measures; do not repeat them: {shown}.")
     files = set(piece)

@@ -47,6 +47,14 @@ class World:
             raise Unsayable(known.reason, known.detail)
         return known
 
+    def has(self, view: str) -> bool:
+        """Tell whether a view has rows on a warehouse."""
+        try:
+            self.fields(view)
+        except Unsayable:
+            return False
+        return True
+
     def qualifier(self, view: str) -> str:
         """Give what qualifies the columns of a view: its definition's name, or the alias."""
         return self.names.get(view, view)
@@ -71,7 +79,7 @@ class World:
 
 def define_view(world: World, part: Part) -> tuple[Definition | None, tuple[Unmapped, ...]]:
     """Give the definition of a view without its joins; None when it has no rows on a warehouse."""
-    home = part.evidence[0]
+    home = part.home
     try:
         fields = world.fields(part.name)
     except Unsayable as problem:

@@ -22,7 +22,7 @@ explore: order_items {
 
 explore: returns {
   join: order_items {
-    relationship: many_to_one
+    relationship: one_to_one
     sql_on: ${returns.order_id} = ${order_items.order_id} AND ${returns.line_no} = ${order_items.line_no} ;;
   }
   join: buyer_orders {
@@ -33,5 +33,8 @@ explore: returns {
   }
 }
 
+explore: shipments {
+  join: orders { relationship: one_to_one sql_on: ${orders.order_id} = ${shipments.order_id} ;; }
+}
 explore: country_value { hidden: yes }
 explore: web_events {}
