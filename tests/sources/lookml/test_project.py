@@ -127,7 +127,7 @@ def test_other_projects_are_noted(tmp_path: Path) -> None:
         "manifest.lkml": 'local_dependency: { project: "blocks" }\nremote_dependency: far { url: "x" ref: "y" }',
         "m.model.lkml": f'connection: "c"\ninclude: "//blocks/views/*.view"\n{ORDERS}',
     }
-    source, snapshot = read(tmp_path, files)
+    _, snapshot = read(tmp_path, files)
     assert snapshot.notes == (
         "The project builds on another project, `blocks`, which is not read.",
         "The project builds on another project, `far`, which is not read.",

@@ -41,7 +41,8 @@ def parse_piece(text: str, dialect: str, *, what: str, field: Field, column: Qua
         node.pop_comments()
     refused = tree.find(exp.Query, exp.Window, exp.Placeholder, exp.Parameter)
     if refused is not None:
-        kind = {"window": "a window function", "select": "a subselect"}.get(refused.key, f"`{refused.key}`")
+        kinds = {"window": "a window function", "select": "a subselect", "subquery": "a subselect"}
+        kind = kinds.get(refused.key, f"`{refused.key}`")
         raise Unsayable("expression_not_supported", f"Its {what} uses {kind}, which the layer does not take.")
 
     def put_back(node: exp.Expr) -> exp.Expr:

@@ -69,7 +69,8 @@ def _table(ref: TableRef, targets: Sequence[Target], shown: str) -> Rows:
 
 
 def _columns(table: Table) -> dict[str, str]:
-    return {column.name.casefold(): column.name for column in reversed(table.columns)}
+    first = {column.name.casefold(): column.name for column in reversed(table.columns)}
+    return dict(reversed(first.items()))
 
 
 def _kinds(table: Table) -> dict[str, ColumnKind]:
