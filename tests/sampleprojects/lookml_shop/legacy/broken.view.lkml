@@ -1,0 +1,1 @@
+view: broken { dimension: id { sql: ${TABLE}.id ;; }
