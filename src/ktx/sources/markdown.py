@@ -3,6 +3,7 @@ r"""Markdown as evidence: front matter, title, first sentence, and parts of a bo
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -162,6 +163,21 @@ def split_parts(text: str, *, max_chars: int = PART_CHARS) -> tuple[Section, ...
     if len(text) <= max_chars:
         return (Section(text=text, title=title_of(text)),) if text else ()
     return tuple(_packed(list(_pieces(sections(text), max_chars)), max_chars))
+
+
+def part_names(parts: Sequence[Section]) -> list[str]:
+    """Name parts by the headings that they begin with, each once.
+
+    >>> part_names([Section(text="", title=title) for title in ("Refunds", "", "Refunds")])
+    ['refunds', 'part', 'refunds-2']
+    """
+    seen: Counter[str] = Counter()
+    names: list[str] = []
+    for part in parts:
+        name = slug_of(part.title, max_chars=40) or "part"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return names
 
 
 def shortened(text: str, max_chars: int) -> str:

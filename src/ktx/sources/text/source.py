@@ -18,6 +18,7 @@ from ktx.sources.markdown import (
     Section,
     first_sentence,
     parse_front_matter,
+    part_names,
     shortened,
     slug_of,
     split_front_matter,
@@ -144,7 +145,7 @@ def _documents(item: TextItem, id_: str) -> list[Document]:
     body = split_front_matter(converted.markdown)[1]
     head = converted.markdown[: len(converted.markdown) - len(body)]
     parts = split_parts(body) or (Section(text=""),)
-    names = _part_names([part.title for part in parts])
+    names = part_names(parts)
     return [
         Document(
             id=id_ if len(parts) == 1 else f"{id_}#{name}",
@@ -231,16 +232,6 @@ def _stem(name: str) -> str:
     base = _base(name)
     stem, dot, _ = base.rpartition(".")
     return stem if dot and stem else base
-
-
-def _part_names(titles: Sequence[str]) -> list[str]:
-    seen: Counter[str] = Counter()
-    names: list[str] = []
-    for title in titles:
-        name = slug_of(title, max_chars=40) or "part"
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return names
 
 
 def _names(head: Mapping[str, object], field: str) -> tuple[str, ...]:
