@@ -31,6 +31,7 @@ _SENTENCE_END = re.compile(
 _NOT_AN_END = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|incl|no|nr|dr|mr|mrs|ms|z\.B|d\.h)|\b[A-Z]|^\d+)\.$", re.IGNORECASE
 )
+_FIELD = re.compile(r"^[\w-]+:", re.MULTILINE)
 _UNSEEN = frozenset({"html_inline", "image"})
 
 
@@ -305,7 +306,10 @@ def _lines(text: str) -> list[str]:
 
 
 def _parse(text: str) -> list[Token]:
-    """Read the blocks alone: inline markup is costly, and of interest in few places."""
+    """Read the blocks alone: inline markup is costly, and of interest in few places. Front matter counts as blank lines."""
+    head, body = split_front_matter(text)
+    if head and _FIELD.search(head):
+        text = "\n" * text[: len(text) - len(body)].count("\n") + body
     return _block_parser().parse(text.replace("\r", " "))
 
 

@@ -84,6 +84,8 @@ def test_mentions_and_links_to_pages_become_links_of_the_wiki_once_titles_are_kn
     assert key.startswith("net-revenue-")
     assert linked(text, {ID: Target(key=key, title="Net | [revenue]")}).count(f"[[{key}|Net revenue]]") == 2
     assert linked(text, {}) == "see Old title and here"
+    broken = markdown(rich(page_mention(ID, "two\nlines")))
+    assert linked(broken, {}) == "two lines"
     assert linked(f"| a {text} |", {ID: Target(key="k", title="T")}).startswith("| a see [[k\\|T]]")
     assert notion_page(f"https://www.notion.so/acme/Net-revenue-{ID}?pvs=4") == ID
     assert notion_page(f"https://evil.test/{ID}") == ""

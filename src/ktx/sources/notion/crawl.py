@@ -9,11 +9,12 @@ from ktx.errors import OutsideError
 from ktx.events import Emit, StageAdvanced
 from ktx.sources.api import Refused
 from ktx.sources.evidence import Unread
+from ktx.sources.markdown import shortened
 from ktx.sources.notion.client import Listing, NotionClient
 from ktx.sources.notion.pages import Content, PageShelf, PartialError, fetch_content
 from ktx.sources.notion.properties import clocked_properties, page_title, property_table, schema_table
-from ktx.sources.notion.richtext import paragraph, plain
-from ktx.sources.notion.values import Values, is_trashed, items, mapping, plain_id, text
+from ktx.sources.notion.richtext import paragraph, plain, safe_url
+from ktx.sources.notion.values import Values, is_trashed, items, mapping, plain_id, plain_words, text
 
 STAGE: Final = "notion"
 _FAILURES_IN_A_ROW: Final = 3
@@ -199,7 +200,7 @@ class Crawl:
                 id=task.id,
                 kind="page",
                 title=page_title(value),
-                url=text(value.get("url")),
+                url=safe_url(value.get("url")),
                 edited=edited,
                 parent=parent,
                 properties=property_table(value, hidden=self._clocked.get(parent, frozenset())),
@@ -239,8 +240,9 @@ class Crawl:
             Found(
                 id=id_,
                 kind="database",
-                title=plain(value.get("title")) or " ".join(text(value.get("name")).split()) or "Untitled",
-                url=text(value.get("url")),
+                title=shortened(plain(value.get("title")) or plain_words(value.get("name")), 200)
+                or "Untitled",
+                url=safe_url(value.get("url")),
                 edited=text(value.get("last_edited_time")),
                 parent=parent,
                 properties=schema_table(value),

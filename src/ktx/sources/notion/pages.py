@@ -15,6 +15,7 @@ from ktx.sources.source import Shelf
 
 MAX_BLOCKS: Final = 2_000
 MAX_DEPTH: Final = 10
+MAX_CHARS: Final = 1_000_000
 _FORM: Final = 1
 """Raised when pages are rendered in another way: what is on the shelf is then read again."""
 
@@ -104,9 +105,13 @@ def fetch_content(client: NotionClient, page_id: str) -> Content:
     walk = _Walk(client=client)
     blocks = walk.below(page_id, depth=1)
     rendered = render_blocks(blocks)
+    body = rendered.markdown
+    if len(body) > MAX_CHARS:
+        body = body[: body.rfind("\n", 0, MAX_CHARS) + 1]
+        walk.gaps.add(f"only its first {MAX_CHARS:,} characters were kept")
     notes = [f"{count} x `{name}`" for name, count in rendered.unknown.items()]
     return Content(
-        body=rendered.markdown,
+        body=body,
         children=tuple((block.type, block.id) for block in child_blocks(blocks) if block.id),
         notes=(f"kinds of block without a form here: {', '.join(notes)}",) if notes else (),
         gap=" and ".join(sorted(walk.gaps)),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ktx.sources.markdown import table
+from ktx.sources.markdown import shortened, table
 from ktx.sources.notion.references import reference
 from ktx.sources.notion.richtext import date_text, escaped, link, markdown, plain, safe_url
 from ktx.sources.notion.values import Values, items, mapping, plain_id, text
@@ -31,7 +31,7 @@ def page_title(page: Values) -> str:
     for value in mapping(page.get("properties")).values():
         entry = mapping(value)
         if entry.get("type") == "title":
-            return plain(entry.get("title")) or "Untitled"
+            return shortened(plain(entry.get("title")), 200) or "Untitled"
     return "Untitled"
 
 

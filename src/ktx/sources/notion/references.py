@@ -23,7 +23,7 @@ class Target:
 
 def reference(id_: str, label: str) -> str:
     """Mark a place that points at a page, with what to write there if that page is not read."""
-    return f"{_OPEN}{id_}{_MIDDLE}{label}{_CLOSE}"
+    return f"{_OPEN}{id_}{_MIDDLE}{' '.join(label.split())}{_CLOSE}"
 
 
 def referenced(text: str) -> tuple[str, ...]:

@@ -26,6 +26,11 @@ def text(value: object) -> str:
     return _UNWANTED.sub("", value) if isinstance(value, str) else ""
 
 
+def plain_words(value: object) -> str:
+    """Give a string in one line."""
+    return " ".join(text(value).split())
+
+
 def plain_id(value: object) -> str:
     """Give an id, also out of a page's address, as 32 hex digits; empty when there is none.
 
