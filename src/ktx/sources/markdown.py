@@ -3,6 +3,7 @@ r"""Markdown as evidence: front matter, title, first sentence, and parts of a bo
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,6 +31,7 @@ _SENTENCE_END = re.compile(
 _NOT_AN_END = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|incl|no|nr|dr|mr|mrs|ms|z\.B|d\.h)|\b[A-Z]|^\d+)\.$", re.IGNORECASE
 )
+_FIELD = re.compile(r"^[\w-]+:", re.MULTILINE)
 _UNSEEN = frozenset({"html_inline", "image"})
 
 
@@ -164,6 +166,21 @@ def split_parts(text: str, *, max_chars: int = PART_CHARS) -> tuple[Section, ...
     return tuple(_packed(list(_pieces(sections(text), max_chars)), max_chars))
 
 
+def part_names(parts: Sequence[Section]) -> list[str]:
+    """Name parts by the headings that they begin with, each once.
+
+    >>> part_names([Section(text="", title=title) for title in ("Refunds", "", "Refunds")])
+    ['refunds', 'part', 'refunds-2']
+    """
+    seen: Counter[str] = Counter()
+    names: list[str] = []
+    for part in parts:
+        name = slug_of(part.title, max_chars=40) or "part"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return names
+
+
 def shortened(text: str, max_chars: int) -> str:
     """Cut a text at a word where it is longer, with a mark.
 
@@ -289,7 +306,10 @@ def _lines(text: str) -> list[str]:
 
 
 def _parse(text: str) -> list[Token]:
-    """Read the blocks alone: inline markup is costly, and of interest in few places."""
+    """Read the blocks alone: inline markup is costly, and of interest in few places. Front matter counts as blank lines."""
+    head, body = split_front_matter(text)
+    if head and _FIELD.search(head):
+        text = "\n" * text[: len(text) - len(body)].count("\n") + body
     return _block_parser().parse(text.replace("\r", " "))
 
 
