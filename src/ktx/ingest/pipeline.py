@@ -6,7 +6,7 @@ keeps no other from being done. Files are written only after every connection ha
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ktx.catalog import Catalog, TableRef
@@ -228,6 +228,7 @@ def _check(work: _Work) -> str:
 def _remember(work: _Work) -> str:
     scan = work.scanned
     is_changed = work.store.save(scan.catalog, scan.profiles, scan.found.relationships)
+    work.scan = replace(scan, profiles={})
     return "renewed" if is_changed else "unchanged"
 
 

@@ -51,14 +51,14 @@ def layer_of(connection_id: str, files: Iterable[LayerFile]) -> Layer:
                 findings.append(_empty(file))
             else:
                 sources.append(parsed)
-    composed = compose(tables, sources)
+    composed = compose(tables, sources, build=_source)
     return _layer(connection_id, composed, findings)
 
 
 def _layer(connection_id: str, composed: Composed, findings: list[Finding]) -> Layer:
     return Layer(
         connection_id=connection_id,
-        sources={name: _source(draft) for name, draft in composed.drafts.items()},
+        sources=composed.sources,
         findings=(*findings, *composed.findings),
         broken=composed.broken,
     )
