@@ -19,6 +19,7 @@ from ktx.ingest import manifests
 from ktx.ingest.history import HistoryChoice, history_settings, observe, summary, usage_entries
 from ktx.ingest.prose import describe_connection, merged_texts, proposed_links, wanted_model
 from ktx.ingest.report import ConnectionReport, Failure, IngestReport, Link, Step
+from ktx.ingest.settings import scan_settings
 from ktx.project import (
     Project,
     ensure_state_dir,
@@ -31,9 +32,8 @@ from ktx.scan.describe import Described
 from ktx.scan.history import History
 from ktx.scan.propose import Proposed
 from ktx.scan.reading import ObservedJoin
-from ktx.scan.relationships.find import Found, Proposal, Settings
-from ktx.scan.relationships.score import Thresholds
-from ktx.scan.run import Propose, ScanReport, ScanSettings, scan_connection
+from ktx.scan.relationships.find import Found, Proposal
+from ktx.scan.run import Propose, ScanReport, scan_connection
 from ktx.scan.store import ScanStore, open_store
 from ktx.search.index import ColumnValues, Index, open_index
 from ktx.search.meaning import embed_missing
@@ -128,7 +128,7 @@ def ingest(
 
 
 def _scan(work: _Work) -> str:
-    settings = _settings(work.project)
+    settings = scan_settings(work.project)
     work.old = manifests.read_shards(work.project.semantic_dir, work.connection_id)
     connection = warehouse_connection(work.project, work.connection_id)
     with open_warehouse(work.connection_id, connection, work.project.root) as warehouse:
@@ -433,22 +433,3 @@ def _column_values(project: Project, store: ScanStore, connection_id: str) -> Se
         for found in store.column_values(connection_id)
         if found.table in names
     ]
-
-
-def _settings(project: Project) -> ScanSettings:
-    given = project.config.scan.relationships
-    budget = given.validation_budget
-    return ScanSettings(
-        sample_rows=given.profile_sample_rows,
-        concurrency=given.profile_concurrency,
-        has_relationships=given.enabled,
-        validation_budget=budget if isinstance(budget, int) else None,
-        is_unbounded=budget == "all",
-        relationships=Settings(
-            thresholds=Thresholds(accept=given.accept_threshold, review=given.review_threshold),
-            max_candidates_per_column=given.max_candidates_per_column,
-            limit_s=given.detection_budget_ms / 1000,
-            concurrency=given.validation_concurrency,
-            is_validation_required=given.validation_required_for_manifest,
-        ),
-    )

@@ -83,16 +83,14 @@ def _inclusion_query(number: int, check: InclusionCheck, *, text_type: str) -> e
         *(exp.EQ(this=_key_column("c", index), expression=_key_column("p", index)) for index in width),
         copy=False,
     )
-    return (
-        exp.select(
-            exp.alias_(exp.Literal.number(number), "check_number", copy=False),
-            exp.alias_(exp.Count(this=exp.Star()), "child_keys", copy=False),
-            exp.alias_(exp.Count(this=_key_column("p", 0)), "matched_keys", copy=False),
-            copy=False,
-        )
-        .from_(child.subquery("c", copy=False), copy=False)
-        .join(parent.subquery("p", copy=False), on=on, join_type="left", copy=False)
-    )
+    tree = exp.select(
+        exp.alias_(exp.Literal.number(number), "check_number", copy=False),
+        exp.alias_(exp.Count(this=exp.Star()), "child_keys", copy=False),
+        exp.alias_(exp.Count(this=_key_column("p", 0)), "matched_keys", copy=False),
+        copy=False,
+    ).from_(child.subquery("c", copy=False), copy=False)
+    tree.append("joins", exp.Join(this=parent.subquery("p", copy=False), side="LEFT", on=on))
+    return tree
 
 
 def _both_ends(keys: exp.Select, *, width: int, limit: int) -> exp.Query:

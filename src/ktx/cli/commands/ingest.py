@@ -62,8 +62,10 @@ def ingest(
         raise UsageError(
             "Give connection ids or `--all`, not both.", hint="`ktx ingest` alone takes every database."
         )
+    history = HistoryChoice(is_wanted=is_history_wanted, window_days=window_days)
     if estimate:
-        foreseen = estimate_prose(project, connection_ids)
+        with drawn_events(is_plain=plain or as_json) as emit:
+            foreseen = estimate_prose(project, connection_ids, history=history, emit=emit)
         if as_json:
             write_json({"estimates": foreseen})
         else:
@@ -71,7 +73,6 @@ def ingest(
         return 0
     if sys.stdin.isatty() and not (yes or no_input or as_json):
         _confirm_cost(project, connection_ids)
-    history = HistoryChoice(is_wanted=is_history_wanted, window_days=window_days)
     with drawn_events(is_plain=plain or as_json) as emit:
         report = run_ingest(project, connection_ids, emit=emit, history=history)
     if as_json:
@@ -91,7 +92,7 @@ def ingest(
 def _confirm_cost(project: Project, connection_ids: tuple[str, ...]) -> None:
     """Ask a person before a model is paid; nothing is asked when none would be."""
     try:
-        foreseen = estimate_prose(project, connection_ids)
+        foreseen = estimate_prose(project, connection_ids, is_quick=True)
     except OutsideError:
         return  # the ingest itself names the connection that fails, and does the others
     if any(one.calls for one in foreseen):
