@@ -74,9 +74,7 @@ def told(project: Project, content: str, **options: object) -> TextResult:
 
 
 def git(project: Project, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=project.root, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["git", *arguments], cwd=project.root, capture_output=True, text=True, check=True)
     return done.stdout
 
 

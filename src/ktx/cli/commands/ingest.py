@@ -122,11 +122,11 @@ def ingest(
     chosen = choose(project, connection_ids)
     if plan:
         return _plan(project, connection_ids, chosen.warehouses, is_plain=plain, as_json=as_json)
+    history = HistoryChoice(is_wanted=is_history_wanted, window_days=window_days)
     if estimate:
-        return _estimate(project, connection_ids, is_plain=plain, as_json=as_json)
+        return _estimate(project, connection_ids, history=history, is_plain=plain, as_json=as_json)
     if sys.stdin.isatty() and not (yes or no_input or as_json):
         _confirm_cost(project, connection_ids)
-    history = HistoryChoice(is_wanted=is_history_wanted, window_days=window_days)
     with drawn_events(is_plain=plain or as_json) as emit:
         report = ingest_project(project, connection_ids, emit=emit, history=history)
     _show(report, as_json=as_json)
@@ -249,10 +249,16 @@ def _plan(
     return codes.pop() if len(codes) == 1 else 1 if codes else 0
 
 
-def _estimate(project: Project, ids: tuple[str, ...], *, is_plain: bool, as_json: bool) -> int:
+def _estimate(
+    project: Project, ids: tuple[str, ...], *, history: HistoryChoice, is_plain: bool, as_json: bool
+) -> int:
     chosen = choose(project, ids)
-    prose = estimate_prose(project, chosen.warehouses) if chosen.warehouses else ()
     with drawn_events(is_plain=is_plain or as_json) as emit:
+        prose = (
+            estimate_prose(project, chosen.warehouses, history=history, emit=emit)
+            if chosen.warehouses
+            else ()
+        )
         sources = foresee_sources(project, chosen.sources, emit=emit) if chosen.sources else ()
     if as_json:
         write_json({"estimates": prose, "sources": sources})
@@ -265,7 +271,7 @@ def _confirm_cost(project: Project, connection_ids: tuple[str, ...]) -> None:
     """Ask a person before a model is paid; nothing is asked when none would be."""
     chosen = choose(project, connection_ids)
     try:
-        prose = estimate_prose(project, chosen.warehouses) if chosen.warehouses else ()
+        prose = estimate_prose(project, chosen.warehouses, is_quick=True) if chosen.warehouses else ()
         has_model = project.config.llm.provider.backend != "none"
         sources = foresee_sources(project, chosen.sources) if chosen.sources and has_model else ()
     except OutsideError:
