@@ -142,7 +142,7 @@ def test_a_bounded_run_says_so_and_the_next_ones_go_on_until_all_is_read() -> No
         assert server.count("children") == 12
         first = source(server, HOME, max_pages_per_run=5).fetch(emit=ignore)
         assert not first.is_complete
-        assert first.notes == ("7 pages are left for the next run (`max_pages_per_run` is 5).",)
+        assert first.notes == ("7 pages or more are left for the next run (`max_pages_per_run` is 5).",)
 
 
 def test_pages_never_read_go_before_changed_ones() -> None:
