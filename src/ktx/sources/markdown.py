@@ -24,6 +24,7 @@ _FENCE = "---"
 _MAX_HEAD_CHARS = 64_000
 _MAX_HEAD_VALUES = 5_000
 _MAX_HEAD_DEPTH = 8
+_BEGINNING_CHARS = 50_000
 _MAX_INLINE_CHARS = 4_000
 _SENTENCE_END = re.compile(
     "(?<=[.!?\\u3002\\uff01\\uff1f\\u2026])[\"'\\u201d\\u2019)\\]]*(?=\\s|$)|(?<=[\\u3002\\uff01\\uff1f])"
@@ -109,11 +110,9 @@ def title_of(text: str) -> str:
     >>> title_of("Intro\n\nNet `revenue`\n=======\n")
     'Net revenue'
     """
-    tokens = _parse(text)
-    for at, token in enumerate(tokens):
-        if token.type == "heading_open":
-            found = _plain(tokens[at + 1].content)
-            if found:
+    for tokens in _parsed_from_the_start(text):
+        for at, token in enumerate(tokens):
+            if token.type == "heading_open" and (found := _plain(tokens[at + 1].content)):
                 return found
     return ""
 
@@ -124,12 +123,12 @@ def first_sentence(text: str, *, max_chars: int = 200) -> str:
     >>> first_sentence("# Refunds\n\n**Refunds** count, e.g. as negative revenue. They are rare.")
     'Refunds count, e.g. as negative revenue.'
     """
-    tokens = _parse(text)
-    for at, token in enumerate(tokens):
-        if token.type == "paragraph_open" and tokens[at + 1].type == "inline":
-            plain = _plain(tokens[at + 1].content)
-            if any(char.isalnum() for char in plain):
-                return shortened(_until_sentence_end(plain), max_chars)
+    for tokens in _parsed_from_the_start(text):
+        for at, token in enumerate(tokens):
+            if token.type == "paragraph_open" and tokens[at + 1].type == "inline":
+                plain = _plain(tokens[at + 1].content)
+                if any(char.isalnum() for char in plain):
+                    return shortened(_until_sentence_end(plain), max_chars)
     return ""
 
 
@@ -303,6 +302,13 @@ def _plain(inline: str) -> str:
 def _lines(text: str) -> list[str]:
     """Split as the parser counts lines: at `\\n` alone."""
     return [f"{line}\n" for line in text.split("\n")[:-1]] + [text[text.rfind("\n") + 1 :]]
+
+
+def _parsed_from_the_start(text: str) -> Iterator[list[Token]]:
+    """Read the beginning, where a title and a first sentence nearly always stand, and then the whole if it takes that."""
+    if len(text) > _BEGINNING_CHARS:
+        yield _parse(text[: text.rfind("\n", 0, _BEGINNING_CHARS) + 1])
+    yield _parse(text)
 
 
 def _parse(text: str) -> list[Token]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ktx.errors import ConfigError, KtxError, SourceError
-from ktx.events import Event, StageFinished, ignore
+from ktx.events import Event, StageFinished, Waiting, ignore
 from ktx.names import is_page_key
 from ktx.sources.evidence import Snapshot
 from ktx.sources.notion.source import NotionSource
@@ -142,7 +142,7 @@ def test_a_bounded_run_says_so_and_the_next_ones_go_on_until_all_is_read() -> No
         assert server.count("children") == 12
         first = source(server, HOME, max_pages_per_run=5).fetch(emit=ignore)
         assert not first.is_complete
-        assert first.notes == ("7 pages are left for the next run (`max_pages_per_run` is 5).",)
+        assert first.notes == ("7 pages or more are left for the next run (`max_pages_per_run` is 5).",)
 
 
 def test_pages_never_read_go_before_changed_ones() -> None:
@@ -201,11 +201,13 @@ def test_passing_troubles_are_waited_out(kind: str) -> None:
         server.faults.append(
             Fault(where="children", kind=kind, times=3, retry_after="7" if kind == "429" else None)
         )
-        snapshot = source(server, HOME, sleep=naps.append).fetch(emit=ignore)
+        events: list[Event] = []
+        snapshot = source(server, HOME, sleep=naps.append).fetch(emit=events.append)
         assert snapshot.is_complete
         assert len(snapshot.documents) == 4
         if kind == "429":
             assert naps.count(7.0) == 3
+            assert [event.wait_s for event in events if isinstance(event, Waiting)] == [7.0] * 3
 
 
 def test_requests_keep_the_pace_that_notion_asks_for() -> None:

@@ -5,7 +5,7 @@ from ktx.sources.notion.source import NotionSource
 from ktx.sources.notion.values import plain_id
 from ktx.sources.source import Interpretation, Target
 from ktx.wiki.links import parse_links
-from ktx.wiki.page import Page
+from ktx.wiki.page import Page, parse_page, render_page
 from sampleprojects import notion_team
 
 
@@ -33,6 +33,10 @@ def test_every_page_that_says_something_becomes_a_page_with_its_own_key_and_link
         page = Page(key=fact.key, file="a.md", summary=fact.summary, body=fact.body)
         linked = {link.target for link in parse_links(page) if link.kind == "page"}
         assert linked <= set(fact.refs) <= set(keys)
+        landed, findings = parse_page(
+            render_page({"summary": fact.summary, "refs": fact.refs}, fact.body), key=fact.key, file="a.md"
+        )
+        assert (landed.summary, landed.body.strip(), findings) == (fact.summary, fact.body.strip(), ())
 
 
 def test_a_row_is_summed_up_by_its_text_and_an_empty_page_is_none() -> None:

@@ -133,9 +133,8 @@ class Crawl:
         if not self._found and self._first_failure is not None:
             raise self._first_failure
         if self._left_over:
-            self._notes.append(
-                f"{self._left_over:,} pages are left for the next run (`max_pages_per_run` is {self.max_pages:,})."
-            )
+            why = "" if self._is_broken_off else f" (`max_pages_per_run` is {self.max_pages:,})"
+            self._notes.append(f"{self._left_over:,} pages or more are left for the next run{why}.")
         if self._passed_over:
             self._notes.append(
                 f"{self._passed_over:,} views of other databases, or databases that are not shared, were passed over."

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from ktx.errors import ConfigError
-from ktx.events import Emit, StageFinished, StageStarted
+from ktx.events import Emit, StageFinished, StageStarted, Waiting
 from ktx.sources.definition import PageFact
 from ktx.sources.evidence import Document, Snapshot
 from ktx.sources.markdown import PART_CHARS, first_sentence, part_names, split_parts
@@ -29,6 +29,7 @@ _INSTRUCTIONS: Final = (
 )
 
 
+_WORTH_SAYING_S: Final = 2.0
 _LINK = re.compile(r"\[\[[^\[\]|]*\|([^\[\]]*)\]\]")
 
 
@@ -86,9 +87,15 @@ class NotionSource:
         """
         roots = self._roots()
         emit(StageStarted(stage=STAGE))
-        with open_api(auth_token=self.auth_token, base_url=self.base_url, sleep=self.sleep) as api:
+
+        def sleep(wait_s: float) -> None:
+            if wait_s >= _WORTH_SAYING_S:
+                emit(Waiting(reason="Notion is busy, or asks to slow down", wait_s=wait_s))
+            self.sleep(wait_s)
+
+        with open_api(auth_token=self.auth_token, base_url=self.base_url, sleep=sleep) as api:
             crawl = Crawl(
-                client=NotionClient(api, sleep=self.sleep),
+                client=NotionClient(api, sleep=sleep),
                 shelf=PageShelf(self.shelf, now=self.now),
                 max_pages=self.max_pages_per_run,
                 emit=emit,
