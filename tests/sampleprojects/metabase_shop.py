@@ -110,11 +110,15 @@ def _card(id_: int, name: str, query: dict[str, Any], *, kind: str = "question",
 
 
 def _result(*columns: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Result metadata of (name, base type, semantic type, description, field id), the last three optional."""
     return [
-        {"name": name, "display_name": name.title(), "base_type": base, "semantic_type": (rest + (None,))[0], "description": (rest + (None, None))[1], "id": (rest + (None, None, None))[2],
-         "fingerprint": {"global": {"distinct-count": 40}, "type": {"type/Text": {"average-length": 9.9}}}}
-        for name, base, *tail in columns for rest in [tuple(tail)]
-    ]  # fmt: skip
+        {
+            **dict(zip(("name", "base_type", "semantic_type", "description", "id"), column, strict=False)),
+            "display_name": column[0].title(),
+            "fingerprint": {"global": {"distinct-count": 40}, "type": {"type/Text": {"average-length": 9.9}}},
+        }
+        for column in columns
+    ]
 
 
 _PAID = ["=", f("orders.status"), "paid"]
