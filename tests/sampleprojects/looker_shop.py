@@ -191,7 +191,7 @@ def content() -> Content:
             {"id": "5", "name": "Drafts", "parent_id": "4", "is_personal_descendant": True},
             *({"id": str(n), "name": f"Folder {n}", "parent_id": "1"} for n in range(10, 130)),
         ],
-        dashboards=[*(_dashboard(n) for n in range(1, 14)), {**_dashboard(14), "id": "bikeshop::overview", "updated_at": None}, {**_dashboard(15), "deleted": True}],
+        dashboards=[*(_dashboard(n) for n in range(1, 14)), {**_dashboard(14), "id": "bikeshop::overview", "updated_at": None, "folder": {"id": "2"}}, {**_dashboard(15), "deleted": True}],
         looks=[_look(n) for n in range(1, 19)],
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from ktx.sources.prose import one_line, sentence, slug
 from ktx.sources.source import Target
 
 AUTHOR: Final = "looker"
-_DERIVED: Final = re.compile(r"SQL_TABLE_NAME|^\s*\(|\bSELECT\b|(?:^|\.)\W?L[RC]_", re.IGNORECASE)
+_DERIVED: Final = re.compile(r"SQL_TABLE_NAME|^\s*\(|\b(?i:SELECT)\b|(?:^|[.\"`])L[RC]_[A-Z0-9]{4}")
 _TEMPLATE: Final = re.compile(r"\{%|\{\{|@\{")
 _REFERENCE: Final = re.compile(r"\$\{([^}]*)\}")
 _NAMED: Final = re.compile(r"\s+(?:AS\s+)?[A-Za-z_][A-Za-z0-9_]*\s*$", re.IGNORECASE)
