@@ -110,11 +110,15 @@ def _card(id_: int, name: str, query: dict[str, Any], *, kind: str = "question",
 
 
 def _result(*columns: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Result metadata of (name, base type, semantic type, description, field id), the last three optional."""
     return [
-        {"name": name, "display_name": name.title(), "base_type": base, "semantic_type": (rest + (None,))[0], "description": (rest + (None, None))[1], "id": (rest + (None, None, None))[2],
-         "fingerprint": {"global": {"distinct-count": 40}, "type": {"type/Text": {"average-length": 9.9}}}}
-        for name, base, *tail in columns for rest in [tuple(tail)]
-    ]  # fmt: skip
+        {
+            **dict(zip(("name", "base_type", "semantic_type", "description", "id"), column, strict=False)),
+            "display_name": column[0].title(),
+            "fingerprint": {"global": {"distinct-count": 40}, "type": {"type/Text": {"average-length": 9.9}}},
+        }
+        for column in columns
+    ]
 
 
 _PAID = ["=", f("orders.status"), "paid"]
@@ -181,7 +185,7 @@ def _models() -> list[dict[str, Any]]:
             ("channel", "type/Text", None, "Where the order came from.", FIELDS["orders.channel"])), **m),
         _card(202, "Active customers", native("SELECT c.id AS customer_id, c.country, s.orders_made FROM shop.customers c JOIN {{#301-order-counts}} s ON s.customer_id = c.id -- {{not a tag}}", ref=tag("#301-order-counts", "card", card_id=301)),
               description="Customers with at least one order.", result_metadata=_result(("customer_id", "type/Integer", "type/PK", "Who.", FIELDS["customers.id"]), ("country", "type/Text"), ("orders_made", "type/Integer", None, "How many orders."), ("phantom", "type/Text")), **m),
-        _card(203, "Order lines", lines, result_metadata=_result(("id", "type/Integer", "type/PK"), ("quantity", "type/Integer"), ("category", "type/Text")), **m),
+        _card(203, "Order lines", lines, result_metadata=_result(("id", "type/Integer", "type/PK", None, FIELDS["order_items.id"]), ("quantity", "type/Integer"), ("category", "type/Text")), **m),
         _card(204, "Snake", native("SELECT * FROM {{#205}}", ref=tag("#205", "card", card_id=205)), result_metadata=_result(("id", "type/Integer")), **m),
         _card(205, "Tail", native("SELECT * FROM {{#204-snake}} x"), result_metadata=_result(("id", "type/Integer")), **m),
         _card(206, "By country", native("SELECT * FROM shop.customers WHERE {{country}}", t=tag("country", "dimension", dimension=["field", FIELDS["customers.country"], None], widget_type="string/=")), result_metadata=_result(("id", "type/Integer")), **m),
