@@ -117,9 +117,13 @@ CREATE TABLE retail.events AS SELECT i AS id FROM range(1, 11) t(i);
 """
 
 
-def write_project(folder: Path) -> None:
-    """Copy the LookML project to `folder`. One of its files, `legacy/broken.view.lkml`, cannot be parsed, on purpose."""
+def write_project(folder: Path, *, with_broken_file: bool = False) -> None:
+    """Copy the LookML project to `folder`, if asked with a file that cannot be parsed, `legacy/broken.view.lkml`."""
     shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
+    if with_broken_file:
+        (folder / "legacy" / "broken.view.lkml").write_text(
+            "view: broken { dimension: id { sql: ${TABLE}.id ;; }\n"
+        )
 
 
 def build_warehouse(path: Path) -> None:

@@ -251,3 +251,38 @@ def test_a_dashboard_tells_what_its_tiles_show(tmp_path: Path) -> None:
     assert "only where `orders.status` is `-test`" in page.body
     assert "Ask finance before quoting." in page.body
     assert found.units[-1].documents == ("d/sales.dashboard.lookml",)
+
+
+def test_a_foreign_key_may_belong_to_another_joined_view(tmp_path: Path) -> None:
+    found = interpreted(
+        tmp_path,
+        shop(
+            "explore: items { join: orders { foreign_key: order_id } join: users { foreign_key: orders.user_id } }"
+        ),
+    )
+    assert joins(found, "items") == {"orders": "many_to_one: items.order_id = orders.id"}
+    assert joins(found, "orders") == {"users": "many_to_one: orders.user_id = users.id"}
+
+
+def test_an_alias_that_is_the_name_of_a_table_gets_another_one(tmp_path: Path) -> None:
+    found = interpreted(
+        tmp_path,
+        shop(
+            "explore: items { sql_always_where: ${users.country} = 'DE' ;;"
+            "  join: orders { sql_on: ${items.order_id} = ${orders.id} ;; }"
+            "  join: users { from: items relationship: one_to_one sql_on: ${items.id} = ${users.id} ;; } }",
+            "explore: orders { sql_always_where: ${items.country} = 'DE' ;;"
+            "  join: items { from: users sql_on: ${orders.user_id} = ${items.id} ;; } }",
+        ),
+    )
+    assert joins(found, "orders") == {"users_as_items": "many_to_one: orders.user_id = users_as_items.id"}
+    assert joins(found, "items")["items_as_users"] == "one_to_one: items.id = items_as_users.id"
+    assert [one.expr for one in definition(found, "orders").segments] == ["users_as_items.country = 'DE'"]
+
+
+def test_a_condition_over_a_column_of_a_third_view_is_refused(tmp_path: Path) -> None:
+    views = VIEWS.replace("dimension: status {}", "dimension: place { sql: ${items.id} ;; }")
+    found = interpreted(
+        tmp_path, model(views, "explore: orders { join: users { sql_on: ${orders.place} = ${users.id} ;; } }")
+    )
+    assert "two sides" in detail(found, "join users of explore orders")

@@ -200,3 +200,13 @@ def test_a_large_model_is_worked_on_in_pieces_that_a_change_elsewhere_leaves_alo
     after = interpreted(tmp_path, files).units
     assert after[:2] == before[:2]
     assert after[2] != before[2]
+
+
+def test_a_name_that_one_model_declares_twice_is_reported(tmp_path: Path) -> None:
+    files = {
+        "m.model.lkml": f'connection: "c"\ninclude: "more.lkml"\n{ORDERS}',
+        "more.lkml": "view: orders {}",
+    }
+    found = interpreted(tmp_path, files)
+    assert detail(found, "view orders") == "It is declared more than once in one model; the last counts."
+    assert measures(found, "orders") == {"count": "COUNT(*)"}

@@ -143,7 +143,7 @@ class _Explore:
                 "unresolved_reference", f"`{view}` lies on another warehouse than `{parent_view}`."
             )
         own, to = self.world.names[parent_view], self.world.names[view]
-        alias = name if name != view else None
+        alias = self.world.alias(name, view) if name != view else None
         if own == to and alias is None:
             raise Unsayable(
                 "expression_not_supported", f"It joins `{view}` to itself without a name of its own."
@@ -174,18 +174,18 @@ class _Explore:
         """Give the condition with every column under its alias, and the alias that the join starts from."""
         told = text_of(block, "sql_on")
         if told is None:
-            return self._by_key(name, block), self._base
+            return self._by_key(name, block)
         dialect = self.world.fields(self.aliases[name]).rows.dialect
         tree = parse_piece(told, dialect, what="`sql_on`", field=self._field, column=self._written)
         sides = {each.table for each in tree.find_all(exp.Column)}
         others = sorted(sides - {name})
-        if name not in sides or len(others) != 1:
+        if name not in sides or len(others) != 1 or others[0] not in self.aliases:
             shown = ", ".join(f"`{each}`" for each in others) or "nothing else"
             detail = f"Its `sql_on` relates `{name}` to {shown}; the layer joins exactly two sides."
             raise Unsayable("expression_not_supported", detail)
         return tree, others[0]
 
-    def _by_key(self, name: str, block: Block) -> exp.Expr:
+    def _by_key(self, name: str, block: Block) -> tuple[exp.Expr, str]:
         key = text_of(block, "foreign_key")
         if key is None:
             raise Unsayable("expression_not_supported", "It has neither `sql_on` nor `foreign_key`.")
@@ -196,11 +196,10 @@ class _Explore:
                 "unresolved_reference", f"`{self.aliases[name]}` has no primary key for the `foreign_key`."
             )
         view, _, short = key.rpartition(".")
-        if view not in ("", self._base):
-            raise Unsayable("expression_not_supported", f"Its `foreign_key` starts from `{view}`.")
+        parent = view or self._base
         return exp.EQ(
-            this=self._field(f"{self._base}.{short}"), expression=self._field(f"{name}.{primary[0]}")
-        )
+            this=self._field(f"{parent}.{short}"), expression=self._field(f"{name}.{primary[0]}")
+        ), parent
 
     def _remark(self, name: str, block: Block) -> None:
         kind = text_of(block, "type")
@@ -325,7 +324,9 @@ class _Explore:
             if node.table == self._base:
                 return column_of(node.name, dialect)
             view = self.aliases.get(node.table)
-            named = self.world.names.get(node.table, node.table) if view == node.table else node.table
+            if view is None:
+                return node
+            named = self.world.names[view] if view == node.table else self.world.alias(node.table, view)
             return column_of(node.name, dialect, table=named)
 
         return tree.transform(change)

@@ -56,7 +56,10 @@ def parse_piece(text: str, dialect: str, *, what: str, field: Field, column: Qua
             return found
         return column(parts).copy()
 
-    return _replaced(tree, put_back)
+    made = _replaced(tree, put_back)
+    if any(each.name.startswith((OWN, _FIELD)) for each in made.find_all(exp.Identifier)):
+        raise Unsayable("expression_not_supported", f"Its {what} uses a field where no column may stand.")
+    return made
 
 
 def enclosed(tree: exp.Expr) -> exp.Expr:

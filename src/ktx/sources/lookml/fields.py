@@ -403,7 +403,7 @@ def qualified(tree: exp.Expr, table: str, dialect: str) -> exp.Expr:
 def description_of(name: str, block: Block) -> str | None:
     """Give what people wrote about a field: its label where that says more than its name, its description, its tags."""
     label, text = words_of(block, "label"), words_of(block, "description")
-    if label is not None and _plain(label) == _plain(name):
+    if label is not None and (_plain(label) == _plain(name) or "{{" in label or "{%" in label):
         label = None
     if label is not None and text is not None and _plain(label) in _plain(text):
         label = None

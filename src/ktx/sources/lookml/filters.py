@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from sqlglot import exp
 
-from ktx.sources.lookml.unsayable import Unsayable
+from ktx.sources.lookml.unsayable import Unsayable, ensure_plain
 
 FieldKind = Literal["string", "number", "yesno", "time"]
 
@@ -27,8 +27,7 @@ def condition(value: str, subject: exp.Expr, kind: FieldKind) -> exp.Expr | None
     Raises:
         Unsayable: it depends on the present, on a user, or is not a filter expression.
     """
-    if "{{" in value or "{%" in value or "_user_attributes" in value:
-        raise Unsayable("looker_template_unresolved", f"The filter `{value}` is a Liquid template.")
+    ensure_plain(value, f"filter `{value}`")
     text = value.strip()
     if not text or text.casefold() in {"any value", "any time"} or (kind == "string" and text == "%"):
         return None

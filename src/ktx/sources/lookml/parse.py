@@ -23,6 +23,7 @@ def parse_lookml(text: str) -> Block:
     Raises:
         LookmlError: it is not LookML, ends early, or goes on after its end.
     """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     try:
         tree = lkml.parse(text)
         plain = DictVisitor().visit(tree)

@@ -170,6 +170,12 @@ class _Reader:
                     blocks[name] = merged(blocks[name], {**block, "name": name})
                     evidence[name].append(path)
                 else:
+                    if name in blocks:
+                        self._report(
+                            path,
+                            f"{kind} {name}",
+                            "It is declared more than once in one model; the last counts.",
+                        )
                     blocks[name], evidence[name] = block, [path]
         found: dict[str, Part] = {}
         for name in sorted(blocks):

@@ -126,7 +126,7 @@ def _read(tree: Tree, path: str) -> tuple[Document | None, str | None]:
 
 def _kind(path: str) -> str:
     name = path.rpartition("/")[2]
-    if name.endswith(".dashboard.lookml"):
+    if ".dashboard." in name:
         return DASHBOARD
     for ending, kind in (
         (".model.", "lookml_model"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, TypeVar
 
 from sqlglot import exp
@@ -57,7 +58,21 @@ class World:
 
     def qualifier(self, view: str) -> str:
         """Give what qualifies the columns of a view: its definition's name, or the alias."""
-        return self.names.get(view, view)
+        if view in self.names:
+            return self.names[view]
+        return self.alias(view, self.aliases[view]) if view in self.aliases else view
+
+    def alias(self, name: str, view: str) -> str:
+        """Give the name of a role of a view in the layer: another one where a table or definition has that name."""
+        return f"{view}_as_{name}" if name.casefold() in self._taken else name
+
+    @cached_property
+    def _taken(self) -> frozenset[str]:
+        tables = (
+            table for target in self.targets if target.catalog is not None for table in target.catalog.tables
+        )
+        names = (*self.names.values(), *(table.ref.name for table in tables))
+        return frozenset(name.casefold() for name in names)
 
     def _found(self, name: str) -> Fields | Unsayable:
         part = self.model.views.get(name)

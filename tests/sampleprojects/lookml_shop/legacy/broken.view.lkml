@@ -1,1 +1,0 @@
-view: broken { dimension: id { sql: ${TABLE}.id ;; }
