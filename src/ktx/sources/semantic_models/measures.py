@@ -9,6 +9,7 @@ from sqlglot import exp
 from ktx.sources.dbt_project.expressions import (
     UnknownColumn,
     Unsayable,
+    as_said,
     column_of,
     mapped_columns,
     parse_plain,
@@ -317,7 +318,7 @@ def _derived(metric: Metric, references: list[exp.Expr], home: Standing) -> exp.
 def _aggregate(one: Aggregation, standing: Standing) -> str:
     """Write the aggregate of a measure."""
     tree = parse_row_expression(one.expr, standing.draft.place)
-    text = tree.sql(dialect=standing.draft.place.target.dialect)
+    text = as_said(one.expr, tree, standing.draft.place)
     match one.agg:
         case "sum" | "min" | "max" | "median":
             return f"{one.agg}({text})"
@@ -328,7 +329,7 @@ def _aggregate(one: Aggregation, standing: Standing) -> str:
         case "count_distinct":
             return f"count(distinct {text})"
         case "sum_boolean":
-            return f"sum(CASE WHEN {text} THEN 1 ELSE 0 END)"
+            return f"sum(case when {text} then 1 else 0 end)"
         case "percentile":
             return f"percentile({text}, {_fraction(one)})"
         case _:

@@ -11,9 +11,9 @@ from ktx.sources.dbt_project.draft import Draft, Link
 from ktx.sources.dbt_project.expressions import (
     UnknownColumn,
     Unsayable,
+    as_said,
     column_names,
     parse_row_expression,
-    written,
 )
 from ktx.sources.definition import ColumnFact
 from ktx.sources.evidence import UnmappedReason
@@ -157,7 +157,7 @@ def _land(dimension: Dimension, tree: exp.Expr, draft: Draft) -> str:
         name=dimension.name,
         description=said,
         kind=_kind(dimension, tree, draft),
-        expr=written(tree, place),
+        expr=as_said(dimension.expr, tree, place),
         natural_granularity=granularity,
     )
     before = draft.columns.get(dimension.name)
