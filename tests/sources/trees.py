@@ -7,7 +7,12 @@ from ktx.catalog import Catalog, Column, ColumnKind, Table, TableRef
 from ktx.sources.source import Target
 from ktx.sources.tree import OpenTree, Tree
 
-_NATIVE: dict[str, str] = {"number": "INTEGER", "string": "VARCHAR", "time": "TIMESTAMP", "boolean": "BOOLEAN"}
+_NATIVE: dict[str, str] = {
+    "number": "INTEGER",
+    "string": "VARCHAR",
+    "time": "TIMESTAMP",
+    "boolean": "BOOLEAN",
+}
 
 
 def write_tree(root: Path, **files: str) -> OpenTree:

@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import pytest
-from sampleprojects.dbt_shop import PROJECT, build_warehouse
-from sources.landing import read_target
 
 from ktx.sources.dbt.source import DbtSource
 from ktx.sources.source import Interpretation, Target
 from ktx.sources.tree import Tree
+from sampleprojects.dbt_shop import PROJECT, build_warehouse
+from sources.landing import read_target
 
 
 @pytest.fixture(scope="session")

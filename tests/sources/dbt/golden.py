@@ -33,11 +33,10 @@ def _slim(value: Any) -> Any:
 
 
 def _main() -> None:
-    from sampleprojects.dbt_shop import PROJECT, build_warehouse
-    from sources.landing import read_target
-
     from ktx.sources.dbt.source import DbtSource
     from ktx.sources.tree import Tree
+    from sampleprojects.dbt_shop import PROJECT, build_warehouse
+    from sources.landing import read_target
 
     with tempfile.TemporaryDirectory() as folder:
         build_warehouse(Path(folder) / "shop.duckdb")

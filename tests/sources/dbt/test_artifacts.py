@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sampleprojects.dbt_manifest import write_artifacts
-from sampleprojects.dbt_shop import write_project
 
 from ktx.sources.dbt.source import DbtSource
 from ktx.sources.dbt_project.read import read_project
 from ktx.sources.evidence import Snapshot
 from ktx.sources.source import Interpretation, Target
 from ktx.sources.tree import Tree
+from sampleprojects.dbt_manifest import write_artifacts
+from sampleprojects.dbt_shop import write_project
 
 
 def fetch(folder: Path) -> tuple[DbtSource, Snapshot]:
@@ -91,7 +91,11 @@ def test_another_run_of_dbt_over_the_same_project_changes_no_digest(tmp_path: Pa
     before = {one.id: one.digest for one in fetch(tmp_path)[1].documents}
     file = tmp_path / "target/manifest.json"
     manifest = json.loads(file.read_text())
-    manifest["metadata"] |= {"generated_at": "2031-01-01T00:00:00Z", "invocation_id": "other", "dbt_version": "1.10.0"}
+    manifest["metadata"] |= {
+        "generated_at": "2031-01-01T00:00:00Z",
+        "invocation_id": "other",
+        "dbt_version": "1.10.0",
+    }
     for node in manifest["nodes"].values():
         node["created_at"] = 1.0
     file.write_text(json.dumps(manifest))
@@ -130,7 +134,9 @@ def test_a_catalog_tells_the_schema_that_files_cannot(tmp_path: Path, shop_targe
     assert (relation.database, relation.schema, relation.name) == ("lumen", "analytics", "fct_orders")
 
 
-@pytest.mark.parametrize("broken", ["{", "[1]", "null", '{"nodes": [1, 2]}', '{"nodes": {"a": 3}, "metrics": "x"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "broken", ["{", "[1]", "null", '{"nodes": [1, 2]}', '{"nodes": {"a": 3}, "metrics": "x"}', "[" * 100_000]
+)
 def test_a_broken_manifest_is_named_or_passed_over(broken: str, tmp_path: Path, shop_target: Target) -> None:
     write_project(tmp_path)
     (tmp_path / "target").mkdir()

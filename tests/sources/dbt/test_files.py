@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sources.trees import make_target, write_file, write_tree
 
 from ktx.catalog import ColumnKind, TableRef
 from ktx.errors import SourceError
@@ -12,6 +11,7 @@ from ktx.sources.dbt.source import DbtSource
 from ktx.sources.definition import Definition, TestFact
 from ktx.sources.source import Interpretation, Target
 from ktx.sources.tree import OpenTree, Tree
+from sources.trees import make_target, write_file, write_tree
 
 ORDERS: dict[str, ColumnKind] = {"id": "number", "customer_id": "number", "status": "string", "day": "string"}
 CUSTOMERS: dict[str, ColumnKind] = {"id": "number", "name": "string"}
@@ -156,9 +156,7 @@ def test_the_key_of_the_warehouse_itself_proves_a_reference(tmp_path: Path) -> N
         ("tests: [{dbt_utils.unique_combination_of_columns: {combination_of_columns: [day, gone]}}]", ()),
     ],
 )  # fmt: skip
-def test_the_grain_is_what_is_declared_or_tested(
-    keys: str, grain: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_the_grain_is_what_is_declared_or_tested(keys: str, grain: tuple[str, ...], tmp_path: Path) -> None:
     got = interpret(project(tmp_path, f"models:\n  - name: orders\n    description: x\n    {keys}\n"))
     assert definition(got, "orders").grain == grain
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from sampleprojects.dbt_shop import EXPECTED_BREAKDOWNS, EXPECTED_METRICS, REFUSED_METRICS
-from sources.dbt.golden import FILE, shown
-from sources.landing import Landed, answer, land
 
 from ktx.semantic.check import check_layer
 from ktx.sources.source import Interpretation, Target
+from sampleprojects.dbt_shop import EXPECTED_BREAKDOWNS, EXPECTED_METRICS, REFUSED_METRICS
+from sources.dbt.golden import FILE, shown
+from sources.landing import Landed, answer, land
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
@@ -30,9 +30,7 @@ def rows(shop_file: Path) -> Rows:
 
 @pytest.fixture(scope="module")
 def homes(shop: Interpretation, landed: Landed) -> dict[str, str]:
-    return {
-        measure.name: landed.names[one.name] for one in shop.definitions for measure in one.measures
-    }
+    return {measure.name: landed.names[one.name] for one in shop.definitions for measure in one.measures}
 
 
 def test_a_project_gives_what_the_golden_file_says(shop: Interpretation) -> None:
@@ -54,15 +52,15 @@ def test_a_metric_has_the_value_that_hand_written_sql_gives(
     assert _normal(got) == _normal(rows(EXPECTED_METRICS[metric]))
 
 
-@pytest.mark.parametrize("asked", sorted(EXPECTED_BREAKDOWNS, key=str), ids=lambda asked: f"{asked[0]}-by-{asked[1]}")
+@pytest.mark.parametrize(
+    "asked", sorted(EXPECTED_BREAKDOWNS, key=str), ids=lambda asked: f"{asked[0]}-by-{asked[1]}"
+)
 def test_a_metric_by_a_dimension_has_the_values_that_hand_written_sql_gives(
     asked: tuple[str, str, str | None], landed: Landed, homes: dict[str, str], rows: Rows
 ) -> None:
     metric, field, granularity = asked
     dimension = {"field": field, "granularity": granularity} if granularity else field
-    got = answer(
-        landed.layer, {"measures": [f"{homes[metric]}.{metric}"], "dimensions": [dimension]}, rows
-    )
+    got = answer(landed.layer, {"measures": [f"{homes[metric]}.{metric}"], "dimensions": [dimension]}, rows)
     assert _normal(got) == _normal(rows(EXPECTED_BREAKDOWNS[asked]))
 
 
@@ -79,10 +77,9 @@ def test_every_metric_lands_or_is_named_with_the_reason(shop: Interpretation) ->
 
 
 def test_the_same_snapshot_gives_the_same_value_twice(shop: Interpretation, shop_target: Target) -> None:
-    from sampleprojects.dbt_shop import PROJECT
-
     from ktx.sources.dbt.source import DbtSource
     from ktx.sources.tree import Tree
+    from sampleprojects.dbt_shop import PROJECT
 
     source = DbtSource(open_tree=lambda: Tree(root=PROJECT), connection_id="dbt")
     snapshot = source.fetch(emit=lambda _: None)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from ktx.sources.dbt_project.checks import make_test
-from ktx.sources.dbt_project.files import node_named, plain_freshness, primary_key, read_column
 from ktx.sources.dbt_project.jinja import has_jinja
+from ktx.sources.dbt_project.parts import node_named, plain_freshness, primary_key, read_column
 from ktx.sources.dbt_project.plain import as_map, as_maps, as_text, as_texts, is_map
 from ktx.sources.dbt_project.project import (
     ColumnDoc,

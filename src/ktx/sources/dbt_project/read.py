@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from ktx.errors import SourceError
 from ktx.files import digest
 from ktx.sources.dbt_project.config import PROJECT_FILES, ProjectConfig, is_under
-from ktx.sources.dbt_project.files import project_config, project_from_files
+from ktx.sources.dbt_project.files import project_from_files
 from ktx.sources.dbt_project.manifest import (
     project_from_manifest,
     schema_version,
@@ -17,6 +17,7 @@ from ktx.sources.dbt_project.manifest import (
 )
 from ktx.sources.dbt_project.plain import as_map
 from ktx.sources.dbt_project.project import Project
+from ktx.sources.dbt_project.reading import project_config
 from ktx.sources.dbt_project.yaml11 import YamlError, parse_yaml
 from ktx.sources.evidence import Document, Snapshot, Unread
 from ktx.sources.tree import Tree

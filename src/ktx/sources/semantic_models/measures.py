@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, Literal
 
 from sqlglot import exp
@@ -82,7 +83,7 @@ class Measures:
     def _all(self) -> Sequence[Standing]:
         return [self.standings[name] for name in sorted(self.standings)]
 
-    @property
+    @cached_property
     def _metrics(self) -> Mapping[str, Metric]:
         return {metric.name: metric for metric in self.semantics.metrics}
 
@@ -116,8 +117,10 @@ class Measures:
     def _metric(self, name: str) -> _Landed | Unsayable:
         key = f"metric {name}"
         if key not in self._landed:
-            if key in self._stack or len(self._stack) > _MAX_DEPTH:
+            if key in self._stack:
                 return Unsayable(f"`{name}` is defined by itself.")
+            if len(self._stack) > _MAX_DEPTH:
+                return Unsayable(f"`{name}` stands behind too many other metrics.")
             self._stack.append(key)
             try:
                 self._landed[key] = self._build(self._metrics[name])
