@@ -367,3 +367,68 @@ def test_staging_is_context_and_no_unit_of_its_own(tmp_path: Path) -> None:
     assert [(unit.key, unit.documents, unit.context) for unit in got.units] == [
         ("dbt:models/marts", ("models/marts/orders.sql",), ("models/staging/stg_a.sql",))
     ]
+
+
+def test_models_in_python_and_snapshots_in_yaml_are_tables_too(tmp_path: Path) -> None:
+    got = interpret(
+        write_tree(
+            tmp_path,
+            dbt_project_yml="{name: p, snapshots: {p: {+target_schema: history}}}",
+            models__scores_py="def model(dbt, session):\n    return dbt.ref('orders')\n",
+            models__m_yml="models: [{name: scores, description: computed}]",
+            snapshots__s_yml="snapshots: [{name: orders_history, relation: ref('scores'), description: versions}]",
+        ),
+        make_target({"a.scores": {"id": "number"}, "history.orders_history": {"id": "number"}, "a.orders_history": {"id": "number"}}),
+    )  # fmt: skip
+    assert {one.name: (str(one.table), one.evidence) for one in got.definitions} == {
+        "orders_history": ("history.orders_history", ("snapshots/s.yml",)),
+        "scores": ("a.scores", ("models/m.yml", "models/scores.py")),
+    }
+
+
+def test_a_custom_schema_may_stand_alone_or_behind_the_schema_of_the_target(tmp_path: Path) -> None:
+    open_tree = project(tmp_path, "models: [{name: orders, description: x, config: {schema: marts}}]")
+    for schema in ("marts", "dev_marts"):
+        target = make_target({f"{schema}.orders": ORDERS, "other.orders": ORDERS})
+        assert str(definition(interpret(open_tree, target), "orders").table) == f"{schema}.orders"
+
+
+def test_what_has_no_place_in_the_layer_is_named(tmp_path: Path) -> None:
+    got = interpret(
+        project(
+            tmp_path,
+            """
+            models:
+              - name: orders
+                tests:
+                  - dbt_utils.expression_is_true: {expression: "id > 0"}
+                  - dbt_utils.equal_rowcount: {compare_model: ref('customers')}
+                columns:
+                  - {name: gone, tests: [dbt_utils.not_constant]}
+              - name: customers
+                columns:
+                  - {name: id, tests: [{relationships: {to: ref('nobody'), field: id}}]}
+            """,
+        )
+    )
+    assert reasons(got) == {
+        "column orders.gone": "unresolved_reference",
+        "test dbt_utils.equal_rowcount of orders": "expression_not_supported",
+        "test dbt_utils.expression_is_true of orders": "expression_not_supported",
+        "test dbt_utils.not_constant of orders.gone": "unresolved_reference",
+        "test relationships of customers.id": "unresolved_reference",
+    }
+
+
+def test_a_table_that_is_model_and_source_is_one_definition(tmp_path: Path) -> None:
+    open_tree = project(tmp_path, "models: [{name: orders, description: from the model}]")
+    write_file(
+        tmp_path,
+        "models/sources.yml",
+        "sources: [{name: analytics, tables: [{name: orders, description: from the source, columns: [{name: id, description: key}]}]}]",
+    )
+    got = interpret(open_tree)
+    assert [(one.name, one.description, [it.name for it in one.columns]) for one in got.definitions] == [
+        ("orders", "from the model", ["id"])
+    ]
+    assert got.definitions[0].evidence == ("models/orders.sql", "models/schema.yml", "models/sources.yml")

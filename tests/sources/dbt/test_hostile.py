@@ -211,3 +211,53 @@ def test_no_text_makes_a_reader_fail_in_a_way_of_its_own(text: str) -> None:
     docs_blocks("{% docs " + text)
     render_docs("{{" + text + "}}", {"a": "b"})
     render_static("{{" + text + "}}", {})
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(
+        ["id", "orders", "ref('orders')", "primary", "time", "sum", "{{ Dimension('a__b') }} = 1", "simple", "derived", "x" * 50, ""]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(
+            ["name", "model", "type", "type_params", "measure", "expr", "agg", "entities", "dimensions", "measures", "metrics", "filter",
+             "columns", "tests", "config", "meta", "tags", "tables", "freshness", "versions", "v", "semantic_model", "constraints", "owner",
+             "depends_on", "nodes", "test_metadata", "kwargs", "resource_type", "unique_id", "package_name", "description"]
+        ),
+        inner, max_size=4,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["models", "sources", "seeds", "snapshots", "exposures", "semantic_models", "metrics", "saved_queries"]),
+        st.lists(st.dictionaries(st.sampled_from(["name"]), st.just("orders"), max_size=1).flatmap(
+            lambda base: st.dictionaries(st.sampled_from(
+                ["model", "type", "type_params", "entities", "dimensions", "measures", "metrics", "columns", "tests", "config", "tables",
+                 "versions", "semantic_model", "filter", "freshness", "defaults", "agg", "expr"]), _JSON, max_size=5
+            ).map(lambda more: {**base, **more})), max_size=3),
+        max_size=4,
+    ),
+    _JSON,
+)  # fmt: skip
+def test_no_shape_of_yaml_or_of_a_manifest_makes_reading_fail(
+    tmp_path_factory: pytest.TempPathFactory, data: dict[str, object], part: object
+) -> None:
+    root = tmp_path_factory.mktemp("shape")
+    write_tree(
+        root, dbt_project_yml="name: p", models__orders_sql="select 1", models__any_yml=json.dumps(data)
+    )
+    read(root)
+    manifest = {
+        "metadata": {"project_name": "p"},
+        **{
+            key: {"a.b": part}
+            for key in ("nodes", "sources", "docs", "exposures", "metrics", "semantic_models")
+        },
+    }
+    write_file(root, "target/manifest.json", json.dumps(manifest))
+    (root / "models/orders.sql").unlink()
+    (root / "models/any.yml").unlink()
+    read(root)

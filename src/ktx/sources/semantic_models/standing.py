@@ -77,9 +77,10 @@ def stand(model: SemanticModel, draft: Draft, report: Report) -> Standing:
 
 def link(standings: Sequence[Standing]) -> None:
     """Join every pair of standings that share an entity which is a key on one side."""
+    keyed = by_entity(standings)
     for one in standings:
         for entity in one.model.entities:
-            for other in standings:
+            for other in keyed.get(entity.name, ()):
                 _link(one, entity, other)
 
 
