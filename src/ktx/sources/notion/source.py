@@ -234,6 +234,7 @@ def _page(pairs: Sequence[tuple[Node, Document]]) -> PageFact | None:
         body=body,
         evidence=tuple(document.id for _, document in pairs),
         refs=node.refs,
+        is_verbatim=True,
     )
 
 
