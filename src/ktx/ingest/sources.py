@@ -590,8 +590,8 @@ def _message(work: Work, merged: Merged) -> str:
             by_artifact.setdefault(str(change.artifact), []).append(f"{signs[effect]}{change.entry}")
     sources = sum(not name.startswith("wiki/") for name in by_artifact)
     counts = [
-        f"{count} {noun}"
-        for count, noun in ((sources, "sources"), (len(by_artifact) - sources, "pages"))
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((sources, "source"), (len(by_artifact) - sources, "page"))
         if count
     ]
     lines = [
