@@ -571,3 +571,10 @@ def test_times_are_cut_in_a_spelling_that_the_layer_reads(
     landed = land(got.definitions, target.catalog, tmp_path / "layer")
     problems = check_layer(landed.layer, target.catalog, dialect=dialect)
     assert [one.message for one in problems if one.level == "error"] == []
+
+
+def test_a_metric_of_the_time_before_metricflow_is_named(tmp_path: Path) -> None:
+    old = {"name": "old", "model": "ref('orders')", "calculation_method": "sum", "expression": "amount"}
+    got = metric(tmp_path, old)
+    assert reasons(got) == {"metric old": "parse_error"}
+    assert "dbt_metrics" in got.unmapped[0].detail
