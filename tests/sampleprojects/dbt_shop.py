@@ -304,6 +304,10 @@ EXPECTED_METRICS: dict[str, str] = {
     "(SELECT max(stock_day) FROM analytics.fct_stock_levels)",
     "stock_at_start": "SELECT sum(on_hand) FROM analytics.fct_stock_levels WHERE stock_day = "
     "(SELECT min(stock_day) FROM analytics.fct_stock_levels)",
+    "early_stock": "SELECT sum(on_hand) FROM analytics.fct_stock_levels WHERE site = 'north' AND stock_day = "
+    "(SELECT max(stock_day) FROM analytics.fct_stock_levels WHERE site = 'north' AND stock_day < '2023-02-20')",
+    "foreign_orders": f"SELECT count(*) FROM {_ORDERS} WHERE coalesce(customer_id, 0) NOT IN "
+    "(SELECT customer_id FROM analytics.dim_customers WHERE country = 'DE')",
     "captured_amount": "SELECT sum(amount) FROM analytics_finance.payments WHERE is_captured",
     "disputed_amount": "SELECT sum(amount) FROM analytics_finance.payments WHERE is_captured AND dispute_state IS NOT NULL",
     "session_count": "SELECT count(*) FROM analytics_marketing.fct_sessions",
