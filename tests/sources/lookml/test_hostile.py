@@ -28,6 +28,8 @@ GOOD = {
         "- view: old\n  fields:\n  - dimension: id",
         "view: a { " * 5_000,
         "view: a { dimension: b { " + "x: { " * 3_000,
+        "view: x { ; }",
+        "view: x { dimension: a { sql: 1 ; } }",
         "\x00\x01\x02",
         "view: x { dimension: a { sql: 1 ;; } } garbage",
     ],
