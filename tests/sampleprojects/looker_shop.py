@@ -28,7 +28,12 @@ def _dim(view: str, name: str, type_: str = "string", sql: str | None = None, **
 
 def _measure(view: str, name: str, type_: str, sql: str | None = None, **more: Any) -> dict[str, Any]:
     filters = [{"field": key, "condition": value} for key, value in more.pop("only", {}).items()]
-    return {**_dim(view, name, type_, sql or "", **more), "sql": sql, "category": "measure", "filters": filters}
+    return {
+        **_dim(view, name, type_, sql or "", **more),
+        "sql": sql,
+        "category": "measure",
+        "filters": filters,
+    }
 
 
 def _times(view: str, group: str, sql: str, *frames: str, **more: Any) -> list[dict[str, Any]]:
@@ -136,7 +141,16 @@ def _repairs() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     )  # fmt: skip
 
 
-def _explore(name: str, base: str, table: str | None, parts: list[Any], *joins: dict[str, Any], model: str = "bikeshop", connection: str = "duck_prod", **more: Any) -> dict[str, Any]:
+def _explore(
+    name: str,
+    base: str,
+    table: str | None,
+    parts: list[Any],
+    *joins: dict[str, Any],
+    model: str = "bikeshop",
+    connection: str = "duck_prod",
+    **more: Any,
+) -> dict[str, Any]:
     return {
         "id": f"{model}::{name}", "name": name, "model_name": model, "project_name": model, "label": name.replace("_", " ").title(), "description": None, "hidden": False,
         "connection_name": connection, "view_name": base, "sql_table_name": table, "can_develop": False, "source_file": "x", "joins": list(joins),
@@ -144,12 +158,25 @@ def _explore(name: str, base: str, table: str | None, parts: list[Any], *joins: 
     }  # fmt: skip
 
 
-def _join(name: str, on: str | None, relationship: str = "many_to_one", table: str | None = None, **more: Any) -> dict[str, Any]:
-    return {"name": name, "type": "left_outer", "relationship": relationship, "sql_on": on, "sql_table_name": table, "from": None, "foreign_key": None, **more}
+def _join(
+    name: str, on: str | None, relationship: str = "many_to_one", table: str | None = None, **more: Any
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "left_outer",
+        "relationship": relationship,
+        "sql_on": on,
+        "sql_table_name": table,
+        "from": None,
+        "foreign_key": None,
+        **more,
+    }
 
 
 def _derived(view: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    return [_dim(view, "customer_id", "number"), _dim(view, "lifetime_fee", "number")], [_measure(view, "total", "sum", "${lifetime_fee}")]
+    return [_dim(view, "customer_id", "number"), _dim(view, "lifetime_fee", "number")], [
+        _measure(view, "total", "sum", "${lifetime_fee}")
+    ]
 
 
 def content() -> Content:
@@ -177,9 +204,16 @@ def content() -> Content:
     explores[0]["fields"]["dimensions"].append(_dim("rentals", "bike_id", "number"))
     models: dict[str, list[dict[str, Any]]] = {}
     for one in explores:
-        models.setdefault(one["model_name"], []).append({"name": one["name"], "label": one["label"], "hidden": False})
-    listed = [{"name": name, "label": name.title(), "project_name": name, "explores": found} for name, found in models.items()]
-    listed.append({"name": "system__activity", "label": "System Activity", "explores": [{"name": "content_usage"}]})
+        models.setdefault(one["model_name"], []).append(
+            {"name": one["name"], "label": one["label"], "hidden": False}
+        )
+    listed = [
+        {"name": name, "label": name.title(), "project_name": name, "explores": found}
+        for name, found in models.items()
+    ]
+    listed.append(
+        {"name": "system__activity", "label": "System Activity", "explores": [{"name": "content_usage"}]}
+    )
     return Content(
         models=listed,
         explores={(one["model_name"], one["name"]): one for one in explores},
@@ -220,7 +254,11 @@ def _dashboard(n: int) -> dict[str, Any]:
 
 
 def _look(n: int) -> dict[str, Any]:
-    fields = (["rentals.count"], ["repairs.total_cost", "repairs.kind"], ["customers.count", "customers.city"])[n % 3]
+    fields = (
+        ["rentals.count"],
+        ["repairs.total_cost", "repairs.kind"],
+        ["customers.count", "customers.city"],
+    )[n % 3]
     view = ("rentals", "repairs", "customers")[n % 3]
     return {
         "id": str(n), "title": f"Look {n}", "description": None, "folder_id": ("2", "3", "4")[n % 3] if n % 5 else "2", "deleted": False, "updated_at": f"2026-02-{n:02d}T08:00:00Z",

@@ -129,6 +129,7 @@ class World:
     targets: dict[int, Target] = field(default_factory=dict[int, Target])
     problems: dict[int, Unsayable] = field(default_factory=dict[int, Unsayable])
     names: set[str] = field(default_factory=set[str])
+    by_name: dict[tuple[int, str], list[int]] = field(default_factory=dict[tuple[int, str], list[int]])
     unmapped: list[Unmapped] = field(default_factory=list[Unmapped])
 
     def table(self, table_id: int) -> Draft:
@@ -164,11 +165,8 @@ class World:
         """Give the table of a database that SQL calls so; None where none or several fit."""
         found = [
             self.drafts[id_]
-            for id_, data in sorted(self.tables.items())
-            if data.database_id == database_id
-            and id_ in self.drafts
-            and data.info.name.casefold() == name.casefold()
-            and (schema is None or (data.info.schema_ or schema).casefold() == schema.casefold())
+            for id_ in self.by_name.get((database_id or 0, name.casefold()), ())
+            if schema is None or (self.tables[id_].info.schema_ or schema).casefold() == schema.casefold()
         ]
         return found[0] if len(found) == 1 else None
 
@@ -247,6 +245,7 @@ def _place(world: World, data: TableData, name: str) -> None:
             world.lacks(f"table/{data.info.id}", f"table {one_line(data.info.name)}", why)
         return
     world.names.add(name)
+    world.by_name.setdefault((data.database_id, data.info.name.casefold()), []).append(data.info.id)
     world.drafts[data.info.id] = Draft(
         name=name,
         origin=f"table/{data.info.id}",
