@@ -56,7 +56,7 @@ def _bikes(view: str = "bikes") -> tuple[list[dict[str, Any]], list[dict[str, An
         ],
         [
             _measure(view, "count", "count", original="bikes"),
-            _measure(view, "electric_count", "count", only={f"{view}.is_electric": "yes"}, original="bikes"),
+            _measure(view, "frames", "count_distinct", '${TABLE}."Frame No"', original="bikes"), _measure(view, "electric_count", "count", only={f"{view}.is_electric": "yes"}, original="bikes"),
             _measure(view, "pedal_count", "count", only={"is_electric": "no"}, original="bikes"),
             _measure(view, "tall_bikes", "count", only={f"{view}.frame_size": "[58, inf)"}, original="bikes"),
         ],
@@ -285,7 +285,7 @@ def build_warehouse(path: Path) -> None:
     tables: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
         "rentals": ("id INTEGER PRIMARY KEY, customer_id INTEGER, bike_id INTEGER, state VARCHAR, fee DOUBLE, deposit DOUBLE, channel VARCHAR, started_at TIMESTAMP", rentals),
         "customers": ("id INTEGER PRIMARY KEY, first_name VARCHAR, last_name VARCHAR, city VARCHAR", [(n, f"F{n}", f"L{n}", ("Ghent", "Bruges", "Lille")[n % 3]) for n in range(1, 31)]),
-        "bikes": ("id INTEGER, brand_name VARCHAR, frame_size INTEGER, motor_watts INTEGER", [(n, ("Ara", "Bolt")[n % 2], 48 + n % 14, (0, 250, None)[n % 3]) for n in range(1, 26)]),
+        "bikes": ("id INTEGER, brand_name VARCHAR, frame_size INTEGER, motor_watts INTEGER, \"Frame No\" VARCHAR", [(n, ("Ara", "Bolt")[n % 2], 48 + n % 14, (0, 250, None)[n % 3], f"F{n % 9}") for n in range(1, 26)]),
         "staff": ("id INTEGER PRIMARY KEY, name VARCHAR, boss_id INTEGER", [(n, f"S{n}", None if n == 1 else n // 2) for n in range(1, 9)]),
         "repairs": ("id INTEGER PRIMARY KEY, rental_id INTEGER, kind VARCHAR, cost DOUBLE", [(n, n * 3, ("tyre", "brake")[n % 2], n * 1.25) for n in range(1, 120)]),
     }  # fmt: skip
@@ -318,6 +318,7 @@ EXPECTED: dict[str, str] = {
     "customers.cities": "SELECT count(DISTINCT city) FROM bike.customers",
     "customers.last_name_measure": "SELECT count(DISTINCT last_name) FROM bike.customers",
     "bikes.count": "SELECT count(*) FROM bike.bikes",
+    "bikes.frames": 'SELECT count(DISTINCT "Frame No") FROM bike.bikes',
     "bikes.electric_count": "SELECT count(*) FROM bike.bikes WHERE motor_watts > 0",
     "bikes.pedal_count": "SELECT count(*) FROM bike.bikes WHERE coalesce(motor_watts, 0) = 0",
     "bikes.tall_bikes": "SELECT count(*) FROM bike.bikes WHERE frame_size >= 58",

@@ -90,6 +90,15 @@ def test_an_imported_measure_splits_by_columns_that_its_foreign_keys_reach(
     assert sorted(found, key=repr) == sorted(by_hand, key=repr)
 
 
+def test_a_saved_segment_narrows_a_question_as_its_filter_would(
+    said: Interpretation, targets: tuple[Target, Target], folder: Path, tmp_path: Path
+) -> None:
+    layer, file = land(tmp_path, said.definitions, targets[0]), folder / "warehouse.duckdb"
+    found = ask(layer, file, {"measures": ["orders.number_of_orders"], "segments": ["orders.german_buyers"]})
+    joined = "shop.orders o JOIN shop.customers c ON c.id = o.customer_id"
+    assert found == rows(file, f"SELECT count(*) FROM {joined} WHERE c.country = 'DE'")
+
+
 def test_a_metric_split_by_month_is_about_that_time(said: Interpretation) -> None:
     revenue = next(one for one in _named(said, "orders").measures if one.name == "revenue")
     assert (revenue.time_dimension, revenue.description) == ("created_at", "Net of returns. See finance.")

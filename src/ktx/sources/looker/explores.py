@@ -211,7 +211,7 @@ class _Explore:
                 continue
             key = (word, draft.name, info.short)
             try:
-                entity = add(info, draft)
+                entity = _guarded(add, info, draft)
             except Unsayable as why:
                 is_home = info.view == self.base
                 self.layout.lacks(self.info, f"{word} {info.name}", why, key=key, is_home=is_home)
@@ -421,6 +421,13 @@ def _measure_name(info: FieldInfo, views: Mapping[str, ViewPlace]) -> str:
     place_ = views.get(info.view)
     is_column = place_ is not None and column_of(place_.table, name) is not None
     return f"{name}_measure" if is_column else name
+
+
+def _guarded(add: Callable[[FieldInfo, Draft], str], info: FieldInfo, draft: Draft) -> str:
+    try:
+        return add(info, draft)
+    except RecursionError:
+        raise Unsayable("parse_error", "It is nested too deeply.") from None
 
 
 def _label(info: FieldInfo) -> str | None:

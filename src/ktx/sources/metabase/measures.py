@@ -50,8 +50,6 @@ class Measures:
             raise Unsayable("parse_error", "It has no filter.")
         translator = self._translator(draft, stage)
         tree = translator.condition(_all(stage.filters))
-        if any(column.table for column in tree.find_all(exp.Column)):
-            raise Unsayable("multiple_table_references", "It filters by columns of another table.")
         name = draft.free_name(info.name, info.id)
         draft.segments[name] = SegmentFact(
             name=name,
@@ -108,7 +106,7 @@ class Measures:
             draft = self.cards.rows(stage)
             info = self.cards.by_id[id_].info
             return self._add(f"card/{id_}", draft, stage, info.name, info.description, id_, takes_times=False)
-        except Unsayable:
+        except (Unsayable, RecursionError):
             return None
 
     def _add(
@@ -333,3 +331,5 @@ def each(world: World, jobs: Sequence[tuple[str, str, Adder]]) -> None:
             add()
         except Unsayable as why:
             world.lacks(evidence, what, why)
+        except RecursionError:
+            world.lacks(evidence, what, Unsayable("parse_error", "It is nested too deeply."))
