@@ -17,7 +17,7 @@ from ktx.sources.looker.fieldsql import FieldSql, ViewPlace
 from ktx.sources.looker.filters import condition
 from ktx.sources.looker.wire import ExploreInfo, FieldInfo, JoinInfo
 from ktx.sources.placing import Placed, Unsayable, column_of, place
-from ktx.sources.prose import one_line, sentence, slug
+from ktx.sources.prose import one_line, sentence, slug, told
 from ktx.sources.source import Target
 
 AUTHOR: Final = "looker"
@@ -108,7 +108,7 @@ class Layout:
             evidence=explore_id(explore.model_name, explore.name),
             what=one_line(what, 200),
             reason=why.reason,
-            detail=" ".join(why.detail.split())[:500],
+            detail=told(why.detail),
         )
         key = key or (found.what, found.detail)
         if key not in self._lacking or is_home:

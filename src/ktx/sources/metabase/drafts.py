@@ -10,7 +10,7 @@ from ktx.sources.evidence import Unmapped
 from ktx.sources.metabase.documents import DatabaseData, TableData
 from ktx.sources.metabase.wire import FieldInfo, ResultColumn
 from ktx.sources.placing import Unsayable, column_of, column_sql, place
-from ktx.sources.prose import one_line, sentence, slug
+from ktx.sources.prose import one_line, sentence, slug, told
 from ktx.sources.source import Target
 
 AUTHOR: Final = "metabase"
@@ -172,7 +172,9 @@ class World:
 
     def lacks(self, evidence: str, what: str, why: Unsayable) -> None:
         """Note what has no place."""
-        self.unmapped.append(Unmapped(evidence=evidence, what=what, reason=why.reason, detail=why.detail))
+        self.unmapped.append(
+            Unmapped(evidence=evidence, what=told(what, 200), reason=why.reason, detail=told(why.detail))
+        )
 
 
 def build_world(
