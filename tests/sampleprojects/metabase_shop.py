@@ -419,17 +419,14 @@ def serve(built: Content | None = None) -> Iterator[Loopback]:
         yield running
 
 
-def build_warehouse(path: Path) -> None:
-    """Make the DuckDB file behind the databases Shop and CRM (connection `warehouse`)."""
+def build_warehouse(path: Path, *, now: dt.datetime | None = None) -> None:
+    """Make the DuckDB file behind the databases Shop and CRM (connection `warehouse`); some orders are of the last days."""
+    today = (now or dt.datetime.now()).replace(microsecond=0)
     chance = random.Random(7)
     start = dt.datetime(2024, 11, 1, 9, 30)
     orders: list[tuple[Any, ...]] = []
     for id_ in range(1, 401):
-        when = (
-            dt.datetime.now().replace(microsecond=0) - dt.timedelta(days=id_ - 360)
-            if id_ > 360
-            else start + dt.timedelta(hours=13 * id_)
-        )
+        when = today - dt.timedelta(days=id_ - 360) if id_ > 360 else start + dt.timedelta(hours=13 * id_)
         orders.append((
             id_, chance.randint(1, 40), chance.choice(["paid", "paid", "paid", "refunded", "open", "cancelled"]), chance.choice(["web", "app", "store", None]),
             chance.randint(500, 20000) / 100, chance.randint(0, 500) / 100, chance.random() < 0.2, when, when.date(), chance.randint(1, 12), chance.randint(1, 12),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ktx.events import ignore
+from ktx.names import is_page_key
 from ktx.sources.definition import Definition
 from ktx.sources.evidence import Snapshot
 from ktx.sources.metabase.documents import CardData
@@ -195,6 +196,7 @@ def test_pages_and_units_only_name_what_exists(said: Interpretation, snapshot: S
     names = {one.name for one in said.definitions}
     names |= {f"{one.name}.{measure.name}" for one in said.definitions for measure in one.measures}
     for page in said.pages:
+        assert is_page_key(page.key)
         assert set(page.definitions) <= names
         assert set(page.refs) <= {one.key for one in said.pages}
         assert all(snapshot.document(id_) is not None for id_ in page.evidence)

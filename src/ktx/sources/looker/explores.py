@@ -143,7 +143,7 @@ class Layout:
             drafts[alias] = draft
             is_role = alias not in (base, original)
             views[alias] = ViewPlace(
-                alias=alias, table=draft.placed.table, name=alias if is_role else draft.name, is_role=is_role
+                alias=alias, table=draft.placed.table, name=alias if is_role else draft.name
             )
         fields = FieldSql(
             dialect=target.dialect,

@@ -215,8 +215,9 @@ class Measures:
             else None
         )
         landed = landed or self.add_metric(id_)
-        of = None if landed.draft is draft else landed.draft.name
-        return column_sql(landed.measure, draft.dialect, of=of)
+        if landed.draft is not draft:
+            raise Unsayable("multiple_table_references", f"It stands on a metric of `{landed.draft.name}`.")
+        return column_sql(landed.measure, draft.dialect)
 
     def _segment(self, draft: Draft, id_: int) -> exp.Expr:
         owner, name = self._segment_names.get(id_, (None, ""))
