@@ -196,6 +196,55 @@ class Repository:
                     found.setdefault(top / name, value.strip())
         return found
 
+    def resolve(self, revision: str) -> str | None:
+        """Give the id of the commit that a revision names, or None when it names none."""
+        if not revision.strip() or revision.startswith("-"):
+            return None
+        found = self._try("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    def change(self, commit: str) -> Change:
+        """Give a commit as people name it."""
+        told = self._run("show", "--no-patch", "--format=%H%x00%aI%x00%an%x00%s", commit, "--")
+        return Change(**dict(zip(_CHANGE, told.rstrip("\n").split("\0"), strict=True)))
+
+    def carrying(self, trailers: Sequence[str]) -> tuple[tuple[Change, tuple[str, ...]], ...]:
+        """Give the commits that carry the first of `trailers`, newest first, with the values of all, empty without one."""
+        if self.head() is None:
+            return ()
+        values = "".join(f"%x00%(trailers:key={key},valueonly,separator=%x2C)" for key in trailers)
+        told = self._run("log", f"--grep=^{trailers[0]}: ", f"--format=%x01%H%x00%aI%x00%an%x00%s{values}")
+        found: list[tuple[Change, tuple[str, ...]]] = []
+        for one in told.split("\x01")[1:]:
+            parts = [part.strip() for part in one.split("\0")]
+            if parts[len(_CHANGE)]:
+                known = dict(zip(_CHANGE, parts, strict=False))
+                found.append((Change(**known), tuple(parts[len(_CHANGE) :])))
+        return tuple(found)
+
+    def texts_at(self, commit: str, paths: Sequence[Path]) -> dict[Path, str | None]:
+        """Give the text of each file at or under `paths` in a commit, line breaks as `\\n`; None for one that is no UTF-8."""
+        listed = self._run("ls-tree", "-r", "-z", commit, "--", *self._names(paths))
+        blobs: dict[Path, str] = {}
+        for entry in filter(None, listed.split("\0")):
+            about, name = entry.split("\t", 1)
+            mode, _, blob = about.split(" ")
+            if mode.startswith("100"):
+                blobs[self.root / name] = blob
+        wanted = "".join(f"{blob}\n" for blob in blobs.values())
+        told = run_git_bytes(
+            self.root, ["cat-file", "--batch"], environment=self.environment, stdin=wanted
+        ).stdout  # fmt: skip
+        texts: dict[Path, str | None] = {}
+        at = 0
+        for path in blobs:
+            end = told.index(b"\n", at)
+            start, size = end + 1, int(told[at:end].rsplit(b" ", 1)[1])
+            text = _decoded(told[start : start + size])
+            texts[path] = text if _is_text(text) else None
+            at = start + size + 1
+        return texts
+
     def has_commit_since(self, parent: str | None, *, trailer: str, value: str) -> bool:
         """Tell whether a commit after `parent` carries a trailer of that value."""
         reach = f"{parent}..HEAD" if parent else "HEAD"
@@ -344,11 +393,29 @@ def run_git(
         ConfigError: git is missing or too old.
         OutsideError: it did not end in time.
     """
+    done = run_git_bytes(
+        folder, arguments, environment=environment, stdin=stdin, settings=settings, timeout_s=timeout_s
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, stdout=_decoded(done.stdout), stderr=_decoded(done.stderr)
+    )
+
+
+def run_git_bytes(
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stdin: str = "",
+    settings: Mapping[str, str] | None = None,
+    timeout_s: float = 300.0,
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run git as `run_git` does, and give what it wrote byte by byte."""
     ensure_git(environment.get("PATH"))
     try:
         return subprocess.run(
-            git_command(folder, arguments, settings or {}), env=dict(environment), input=stdin, capture_output=True,
-            check=False, encoding="utf-8", errors="surrogateescape", timeout=timeout_s,
+            git_command(folder, arguments, settings or {}), env=dict(environment), capture_output=True,
+            input=stdin.encode("utf-8", "surrogateescape"), check=False, timeout=timeout_s,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise OutsideError(
@@ -393,6 +460,11 @@ def _identity(author: str) -> dict[str, str]:
 def _message(message: str, trailers: Mapping[str, str]) -> str:
     lines = [f"{key}: {' '.join(value.split())}" for key, value in trailers.items()]
     return "\n\n".join(part for part in (message.strip(), "\n".join(lines)) if part) + "\n"
+
+
+def _decoded(data: bytes) -> str:
+    """Decode leniently, with every line break as `\\n`."""
+    return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _is_text(decoded: str) -> bool:

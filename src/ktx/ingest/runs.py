@@ -156,6 +156,11 @@ class RunStore:
         )
         return tuple(_run(row) for row in rows)
 
+    def run_ids(self) -> tuple[str, ...]:
+        """Give the ids of all runs that are remembered, the newest first."""
+        rows = self._connection.execute("SELECT id FROM run ORDER BY started_at DESC, id DESC")
+        return tuple(str(id_) for (id_,) in rows)
+
     # -- what is kept between runs -----------------------------------------------------------------------------------
 
     def digests(self, source: str) -> dict[str, str]:
