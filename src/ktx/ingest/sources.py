@@ -498,6 +498,15 @@ def _open_warehouses(
                     Finding(level="warning", code="warehouse-closed", message=message, fix=error.hint)
                 )
                 continue
+            if catalog is None:
+                notes.append(
+                    Finding(
+                        level="warning",
+                        code="never-scanned",
+                        message=f"`{name}` was never scanned, so nothing lands on it.",
+                        fix=f"Run `ktx ingest {name}` first.",
+                    )
+                )
             opened[name] = warehouse
             facts[name] = WarehouseFacts(connection_id=name, dialect=warehouse.dialect, catalog=catalog)
     return opened, facts, notes
