@@ -90,7 +90,7 @@ class Warehouse:
         return self._execute(marked(sql), max_rows=max_rows, timeout_s=timeout_s)
 
     def run_by_names(self, tree: exp.Query) -> Rows:
-        """Run a tree over columns as the catalog names them, where a dot leads into a record."""
+        """Run a tree over columns as the catalog names them, where a dot leads into a record; the tree is used up."""
         return self._execute(marked(self._render(tree)), max_rows=None, timeout_s=None)
 
     def read_catalog(self) -> Catalog:
@@ -198,11 +198,11 @@ class Warehouse:
     def _render(self, tree: exp.Query) -> str:
         records = self._driver.records
         ready = (
-            with_paths(tree.copy(), is_wrapped=records == "wrapped", plain=self._plain_names)
+            with_paths(tree, is_wrapped=records == "wrapped", plain=self._plain_names)
             if records and any("." in column.name for column in tree.find_all(exp.Column))
             else tree
         )
-        return ready.sql(dialect=self.dialect, comments=False)
+        return ready.sql(dialect=self.dialect, comments=False, copy=False)
 
     def _execute(self, sql: str, *, max_rows: int | None, timeout_s: float | None) -> Rows:
         limit_s = timeout_s or self._timeout_s
