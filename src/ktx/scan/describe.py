@@ -337,8 +337,7 @@ def shown_table(
     """Give what a model sees of a table; sample rows are lists, in the order of the columns."""
     facts = table_facts(table, most_columns=most_columns)
     names = [column.name for column in table.columns[:most_columns]]
-    is_plain = all(name in row for row in rows for name in names)
-    shown = [[row[name] for name in names] if is_plain else row for row in rows]
+    shown = [[row.get(name) for name in names] for row in rows]
     return {**facts, **({"sample_rows": shown} if shown else {})}
 
 
