@@ -154,6 +154,10 @@ class Index:
         rows = self.connection.execute("SELECT kind, count(*) FROM document GROUP BY kind ORDER BY kind")
         return {str(kind): int(count) for kind, count in rows}
 
+    def highest_id(self) -> int:
+        """Give the highest number of a document: about how many there are, without counting them."""
+        return int(self.connection.execute("SELECT coalesce(max(id), 0) FROM document").fetchone()[0])
+
     def touch_file(self, number: int, *, mtime_ns: int, size_bytes: int, seen_ns: int) -> None:
         """Note that a file was looked at and holds what it held."""
         self.connection.execute(

@@ -8,17 +8,10 @@ from ktx.errors import ConfigError, OutsideError
 from ktx.search.documents import DocumentKind
 from ktx.search.fuse import RankedList, fuse
 from ktx.search.index import Index
-from ktx.search.lanes import (
-    DictionaryLane,
-    Lane,
-    LaneName,
-    LexicalLane,
-    NoMeaning,
-    Question,
-    Scope,
-    TokenLane,
-)
+from ktx.search.lanes import Found, Lane, LaneName, NoMeaning, Question, Scope
 from ktx.search.text import fold, query_terms
+from ktx.search.values import DictionaryLane
+from ktx.search.words import LexicalLane, TokenLane, weigh
 
 MatchedOn = Literal["name", "display", "description", "comment", "expr", "sample_value", "body"]
 
@@ -100,16 +93,17 @@ def search(
     lanes: Sequence[Lane] = LANES,
 ) -> SearchResult:
     """Find what the question is about. With `by_source`, what is found inside a source counts for the source."""
-    asked = Question(text=question, terms=query_terms(question))
-    terms = asked.terms
+    terms = query_terms(question)
+    asked = weigh(index, question, terms, scope)
     pool = min(max(_MIN_POOL, 3 * limit), _MAX_POOL)
     found, failed = _ask(index, asked, scope, lanes, pool=pool)
-    rows = _rows(index, {at for ids in found.values() for at in ids})
+    rows = _rows(index, {one.id for every in found.values() for one in every})
     lists = [
         RankedList(
             lane=lane.name,
             weight=lane.weight_in(scope),
-            items=[_identity(rows[at], by_source=by_source) for at in found[lane.name]],
+            items=[_identity(rows[one.id], by_source=by_source) for one in found[lane.name]],
+            strengths=[one.strength for one in found[lane.name]],
         )
         for lane in lanes
         if lane.name in found
@@ -128,9 +122,9 @@ def search(
 
 def _ask(
     index: Index, question: Question, scope: Scope, lanes: Sequence[Lane], *, pool: int
-) -> tuple[dict[LaneName, list[int]], dict[LaneName, str]]:
+) -> tuple[dict[LaneName, list[Found]], dict[LaneName, str]]:
     """Give what each lane found, and why a lane could not look; one that cannot leaves the others their answer."""
-    found: dict[LaneName, list[int]] = {}
+    found: dict[LaneName, list[Found]] = {}
     failed: dict[LaneName, str] = {}
     for lane in lanes:
         if lane.skipped is not None:
@@ -266,7 +260,7 @@ def _matched_on(row: _Row, terms: Sequence[str], reasons: Sequence[LaneName]) ->
 def _reports(
     index: Index,
     lanes: Sequence[Lane],
-    found: Mapping[LaneName, list[int]],
+    found: Mapping[LaneName, list[Found]],
     failed: Mapping[LaneName, str],
     scope: Scope,
     *,

@@ -131,6 +131,15 @@ def name_parts(text: str) -> tuple[str, ...]:
     return tuple(part for before, part in pairs if not (before and part != before and part.endswith(before)))
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """Give the folded words of a text, those of identifiers apart.
+
+    >>> words_of("billing-API_v2")
+    ('billing', 'api', 'v', '2')
+    """
+    return tuple(fold(word) for word in _WORD.findall(split_text(text)))
+
+
 def query_terms(question: str) -> tuple[str, ...]:
     """Give the words of a question in order, once each, without those that carry no meaning.
 
@@ -160,6 +169,11 @@ def quote(term: str) -> str:
 def any_of(terms: tuple[str, ...]) -> str:
     """Give the FTS5 expression that finds a text with any of the terms."""
     return " OR ".join(quote(term) for term in terms)
+
+
+def all_of(terms: tuple[str, ...]) -> str:
+    """Give the FTS5 expression that finds a text with all of the terms."""
+    return " AND ".join(quote(term) for term in terms)
 
 
 def excerpt(text: str, terms: tuple[str, ...], *, max_letters: int = 240) -> str:

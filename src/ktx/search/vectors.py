@@ -10,7 +10,7 @@ from ktx.embeddings.embedder import Embedder, Vectors
 from ktx.errors import ConfigError, OutsideError
 from ktx.search.documents import KINDS
 from ktx.search.index import Index
-from ktx.search.lanes import LaneName, Question, Scope
+from ktx.search.lanes import Found, LaneName, Question, Scope
 from ktx.search.meaning import DURING_A_SEARCH, count_missing, embed_missing, model_id_of
 
 _CHUNK = 512
@@ -29,6 +29,16 @@ class _Matrix:
     rows: NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """The last question, with its cosines to the documents of a revision."""
+
+    text: str
+    vector: NDArray[np.float32]
+    revision: int
+    cosines: NDArray[np.float32]
+
+
 class SemanticLane:
     """Meaning: the cosine between the question and each text. Vectors are read once per revision of the index."""
 
@@ -38,7 +48,7 @@ class SemanticLane:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._matrix: _Matrix | None = None
-        self._asked: tuple[str, NDArray[np.float32]] | None = None
+        self._asked: _Asked | None = None
         self._trouble: str | None = None
 
     def weight_in(self, scope: Scope) -> float:
@@ -61,8 +71,8 @@ class SemanticLane:
         why = f" ({self._trouble})" if self._trouble else ""
         return f"{missing} texts have no vector yet{why}; `ktx admin reindex` computes them"
 
-    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
-        """Rank by cosine; the conditions of the scope are asked of the best until enough of them hold.
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[Found]:
+        """Rank by cosine, which is also the strength; the conditions of the scope are asked of the best until enough of them hold.
 
         Raises:
             OutsideError: the question's vector cannot be computed.
@@ -75,25 +85,33 @@ class SemanticLane:
             if count_missing(index, self._embedder.model):
                 raise ConfigError("no text has a vector yet; `ktx admin reindex` computes them")
             return []
-        cosines: NDArray[np.float32] = (matrix.vectors @ self._vector(question.text))[matrix.rows]
+        cosines = self._cosines(matrix, question.text)
         if scope.kinds:
             wanted = np.isin(matrix.kinds, [KINDS.index(kind) for kind in scope.kinds])
             cosines = np.where(wanted, cosines, np.float32(-1))
-        found: list[int] = []
         size = min(2 * pool, len(cosines))
         while True:
             best = np.argpartition(cosines, -size)[-size:]
             best = best[np.lexsort((matrix.documents[best], -cosines[best]))]
             near = best[cosines[best] > _LEAST_COSINE]
-            found = _in_scope(index, [int(at) for at in matrix.documents[near]], scope)
-            if len(found) >= pool or len(near) < size or size == len(cosines):
-                return found[:pool]
+            kept = _in_scope(index, matrix.documents[near].tolist(), scope)
+            if len(kept) >= pool or len(near) < size or size == len(cosines):
+                strengths = dict(zip(matrix.documents[near].tolist(), cosines[near].tolist(), strict=True))
+                return [Found(id=at, strength=strengths[at]) for at in kept[:pool]]
             size = min(size * _WIDEN, len(cosines))
 
-    def _vector(self, text: str) -> NDArray[np.float32]:
-        if self._asked is None or self._asked[0] != text:
-            self._asked = (text, self._embedder.embed([text])[0])
-        return self._asked[1]
+    def _cosines(self, matrix: _Matrix, text: str) -> NDArray[np.float32]:
+        """Compare a text with every document; the last answer is kept, for a question is asked of pages and of the layer."""
+        asked = self._asked
+        if asked is not None and (asked.text, asked.revision) == (text, matrix.revision):
+            return asked.cosines
+        if asked is not None and asked.text == text:
+            vector = asked.vector
+        else:
+            vector = self._embedder.embed([text])[0]
+        cosines: NDArray[np.float32] = (matrix.vectors @ vector)[matrix.rows]
+        self._asked = _Asked(text=text, vector=vector, revision=matrix.revision, cosines=cosines)
+        return cosines
 
     def _read(self, index: Index) -> _Matrix:
         revision = index.revision()
