@@ -13,6 +13,8 @@ _SPLIT = re.compile(
     r"|(?<=[A-Z])(?=[A-Z][a-z])"
     r"|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|_+"
 )
+_MAY_SPLIT = re.compile(r"[A-Z0-9_](?:(?<=_)|(?<=[A-Za-z0-9][A-Z0-9])|(?<=[0-9])(?=[A-Za-z]))")
+"""Finds in ASCII whatever `_SPLIT` finds, and a little more: most texts have nothing to split, and this is many times faster."""
 _WORD = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff])")
 _MAX_WORDS = 32
@@ -92,6 +94,8 @@ def split_text(text: str) -> str:
     >>> split_text("売上")
     ' 売  上 '
     """
+    if text.isascii() and _MAY_SPLIT.search(text) is None:
+        return text
     cut = _SPLIT.sub(" ", text)
     return cut if cut.isascii() else _UNSPACED.sub(r" \1 ", cut)
 

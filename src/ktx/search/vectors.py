@@ -105,10 +105,8 @@ class SemanticLane:
         asked = self._asked
         if asked is not None and (asked.text, asked.revision) == (text, matrix.revision):
             return asked.cosines
-        if asked is not None and asked.text == text:
-            vector = asked.vector
-        else:
-            vector = self._embedder.embed([text])[0]
+        kept = asked.vector if asked is not None and asked.text == text else None
+        vector = self._embedder.embed([text])[0] if kept is None else kept
         cosines: NDArray[np.float32] = (matrix.vectors @ vector)[matrix.rows]
         self._asked = _Asked(text=text, vector=vector, revision=matrix.revision, cosines=cosines)
         return cosines

@@ -126,8 +126,8 @@ def _find(desk: Desk, question: str, connection_id: str | None) -> _Found:
     scope = Scope(kinds=("wiki",), connection_id=connection_id, user_id=desk.user_id)
     layer = Scope(kinds=LAYER_KINDS, connection_id=connection_id, user_id=desk.user_id)
     with desk.searching() as index:
-        pages = search(index, question, scope, limit=_PAGES)
-        parts = search(index, question, layer, limit=_PARTS)
+        pages = search(index, question, scope, limit=_PAGES, lanes=desk.lanes())
+        parts = search(index, question, layer, limit=_PARTS, lanes=desk.lanes())
         return _Found(
             always=always_pages(index, scope),
             pages=pages.hits,

@@ -100,6 +100,7 @@ def split_front_matter(text: str) -> tuple[str, str, int]:
     return "".join(lines[1:]), "", len(lines) + 1
 
 
+@lru_cache(maxsize=512)
 def parse_page(
     text: str, *, key: str, file: str, user_id: str | None = None
 ) -> tuple[Page, tuple[Finding, ...]]:
