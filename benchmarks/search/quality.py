@@ -94,7 +94,17 @@ def company(root: Path, index: Index, noise: int) -> Sets:
         entry = {
             "name": name,
             "table": f"main.{name}",
+            "grain": [next(iter(columns))],
             "descriptions": {"user": about},
+            "joins": [
+                {
+                    "to": target,
+                    "on": f"{full} = {target}.{next(iter(given['sources'][target][1]))}",
+                    "relationship": "many_to_one",
+                }
+                for full, target in given["joins"].items()
+                if full.partition(".")[0] == name
+            ],
             "columns": [
                 {"name": column, "type": "string", **({"descriptions": {"user": text}} if text else {})}
                 for column, text in columns.items()
@@ -113,8 +123,10 @@ def company(root: Path, index: Index, noise: int) -> Sets:
     chance = random.Random(3)
     for number in range(noise):
         name = "_".join([*chance.sample(NOISE, 2), str(number)])
-        columns = [{"name": "_".join(chance.sample(FILLER, 2)), "type": "string"} for _ in range(8)]
-        writer.dump({"name": name, "table": f"main.{name}", "columns": columns}, layer / f"{name}.yaml")
+        labels = dict.fromkeys("_".join(chance.sample(FILLER, 2)) for _ in range(8))
+        columns = [{"name": label, "type": "string"} for label in labels]
+        entry = {"name": name, "table": f"main.{name}", "grain": [columns[0]["name"]], "columns": columns}
+        writer.dump(entry, layer / f"{name}.yaml")
     columns = [
         ColumnValues(source=full.partition(".")[0], column=full.partition(".")[2], values=tuple(values))
         for full, values in given["values"].items()

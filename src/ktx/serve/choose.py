@@ -37,15 +37,19 @@ def letters(content: object) -> int:
     return len(json.dumps(content, ensure_ascii=False, separators=(",", ":"))) + 1
 
 
-def choose(pieces: Sequence[Piece], room: int) -> dict[Key, Mapping[str, object]]:
+def choose(
+    pieces: Sequence[Piece], room: int, *, fill: Sequence[Piece] = ()
+) -> dict[Key, Mapping[str, object]]:
     """Choose pieces whose letters add up to at most `room`, each in the longest form that fits.
+
+    What is left of it goes to `fill`: pieces that say too little to bring anything along, but more of what stands there anyway.
 
     >>> choose([Piece(kind="value", key=("a",), score=1.0, forms=({"v": 1},))], 8)
     {('a',): {'v': 1}}
     >>> choose([Piece(kind="value", key=("a",), score=1.0, forms=({"v": 1},))], 7)
     {}
     """
-    chosen = _Chosen(pieces, room)
+    chosen = _Chosen((*pieces, *fill), room)
     for kind, share in FLOORS:
         best_first = sorted(
             (piece for piece in pieces if piece.kind == kind), key=lambda one: (-one.score, one.key)
@@ -58,6 +62,9 @@ def choose(pieces: Sequence[Piece], room: int) -> dict[Key, Mapping[str, object]
         chosen.take(piece, chosen.room)
     for piece in sorted(pieces, key=lambda one: (-one.score, one.key)):
         chosen.widen(piece)
+    for piece in sorted(fill, key=lambda one: (-one.score, one.key)):
+        if piece.needs and all(key in chosen.forms for key in piece.needs):
+            chosen.take(piece, chosen.room)
     return chosen.forms
 
 
