@@ -98,7 +98,7 @@ def test_another_model_has_vectors_of_its_own_and_the_old_ones_go(
         reindex(desk)
     server.dimensions = 48
     with Desk(project=open_project(remote(tmp_path, server, model="other"))) as desk:
-        assert "no text has a vector" in (meaning(desk, "churn").reason or "")
+        assert "No text has a vector" in (meaning(desk, "churn").reason or "")
         assert reindex(desk).vectors.computed == 2
         assert keys(desk, "churn") == ["loss"]
     with open_index(tmp_path / ".ktx" / "index.sqlite") as index:

@@ -122,7 +122,7 @@ def test_refusals_say_what_to_do(desk: Desk) -> None:
     assert "`limit`" in refusal(desk, "discover_data", query="x", limit=1000)
     assert "Did you mean `kinds`?" in refusal(desk, "discover_data", query="x", kind=["wiki"])
     assert "Did you mean `wiki_read`?" in refusal(desk, "wiki_reed", key="x")
-    assert "there is no connection" in refusal(desk, "discover_data", query="x", connectionId="nope")
+    assert "There is no connection" in refusal(desk, "discover_data", query="x", connectionId="nope")
     assert "not a page key" in refusal(desk, "wiki_read", key="../../ktx")
 
 

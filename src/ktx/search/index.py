@@ -294,8 +294,8 @@ def open_index(path: Path) -> Index:
         try:
             index = Index(open_state(path, migrations=(_SCHEMA, _ALWAYS, _VECTORS)), path)
         except (OperationalError, OSError) as error:
-            message = f"the search index `{path}` cannot be opened: {error}"
-            raise ConfigError(message, hint="make the project's `.ktx` folder writable") from error
+            message = f"The search index `{path}` cannot be opened: {error}."
+            raise ConfigError(message, hint="Make the project's `.ktx` folder writable.") from error
         except DatabaseError:
             if attempt == 1:
                 raise

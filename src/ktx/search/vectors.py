@@ -68,7 +68,7 @@ class SemanticLane:
         missing = count_missing(index, self._embedder.model)
         if not missing:
             return None
-        why = f" ({self._trouble})" if self._trouble else ""
+        why = f" ({self._trouble.rstrip('.')})" if self._trouble else ""
         return f"{missing} texts have no vector yet{why}; `ktx admin reindex` computes them"
 
     def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[Found]:
@@ -83,7 +83,7 @@ class SemanticLane:
         matrix = self._read(index)
         if not len(matrix.documents):
             if count_missing(index, self._embedder.model):
-                raise ConfigError("no text has a vector yet; `ktx admin reindex` computes them")
+                raise ConfigError("No text has a vector yet; `ktx admin reindex` computes them.")
             return []
         cosines = self._cosines(matrix, question.text)
         if scope.kinds:

@@ -55,8 +55,8 @@ def context_pack(
         UsageError: the budget is out of range, or the connection is unknown.
     """
     if not LEAST_TOKENS <= tokens <= MOST_TOKENS:
-        message = f"a budget of {tokens} tokens is out of range"
-        raise UsageError(message, hint=f"choose one from {LEAST_TOKENS} to {MOST_TOKENS}")
+        message = f"A budget of {tokens} tokens is out of range."
+        raise UsageError(message, hint=f"Choose one from {LEAST_TOKENS} to {MOST_TOKENS}.")
     chosen = desk.known_connection(connection_id)
     found = find(desk, question, chosen)
     heap = _Heap(terms=query_terms(question))

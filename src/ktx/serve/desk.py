@@ -96,16 +96,16 @@ class Desk:
             if given in known:
                 return given
             if given in self.project.config.connections:
-                message = f"connection `{given}` is a context source, not a warehouse"
+                message = f"Connection `{given}` is a context source, not a warehouse."
                 raise UsageError(message, hint=_choices(known))
-            message = f"there is no connection `{given[:80]}`.{did_you_mean(given, known)}"
+            message = f"There is no connection `{given[:80]}`.{did_you_mean(given, known)}"
             raise UsageError(message, hint=_choices(known))
         if len(known) == 1:
             return next(iter(known))
         if not known:
-            message = "the project has no warehouse connection"
-            raise ConfigError(message, hint="add one under `connections` in ktx.yaml")
-        message = "the project has several warehouses, so the question must name one"
+            message = "The project has no warehouse connection."
+            raise ConfigError(message, hint="Add one under `connections` in ktx.yaml.")
+        message = "The project has several warehouses, so the question must name one."
         raise UsageError(message, hint=_choices(known))
 
     def known_connection(self, given: str | None) -> str | None:
@@ -117,7 +117,7 @@ class Desk:
         known = self.project.config.connections
         if given is None or given in known:
             return given
-        message = f"there is no connection `{given[:80]}`.{did_you_mean(given, known)}"
+        message = f"There is no connection `{given[:80]}`.{did_you_mean(given, known)}"
         raise UsageError(message, hint=_choices(known))
 
     def layer(self, connection_id: str) -> "Layer":
@@ -268,7 +268,7 @@ class Desk:
 
 def _choices(known: Iterable[str]) -> str:
     names = ", ".join(f"`{name}`" for name in known)
-    return f"name one of {names}" if names else "add a warehouse under `connections` in ktx.yaml"
+    return f"Name one of {names}." if names else "Add a warehouse under `connections` in ktx.yaml."
 
 
 def _stats(folder: Path) -> list[tuple[str, int, int]]:
