@@ -97,12 +97,12 @@ def search(
     asked = weigh(index, question, terms, scope)
     pool = min(max(_MIN_POOL, 3 * limit), _MAX_POOL)
     found, failed = _ask(index, asked, scope, lanes, pool=pool)
-    rows = _rows(index, {one.id for every in found.values() for one in every})
+    known = _identities(index, {one.id for every in found.values() for one in every}, by_source=by_source)
     lists = [
         RankedList(
             lane=lane.name,
             weight=lane.weight_in(scope),
-            items=[_identity(rows[one.id], by_source=by_source) for one in found[lane.name]],
+            items=[known[one.id] for one in found[lane.name]],
             strengths=[one.strength for one in found[lane.name]],
         )
         for lane in lanes
@@ -203,10 +203,20 @@ def _row(row: tuple[Any, ...]) -> _Row:
     )  # fmt: skip
 
 
-def _identity(row: _Row, *, by_source: bool) -> tuple[str, str, str | None, str | None]:
-    if by_source and row.source is not None:
-        return ("source", row.source, row.connection_id, None)
-    return (row.kind, row.ref, row.connection_id, row.user_id)
+def _identities(
+    index: Index, ids: set[int], *, by_source: bool
+) -> dict[int, tuple[str, str, str | None, str | None]]:
+    marks = ", ".join("?" * len(ids))
+    found = index.connection.execute(
+        f"SELECT id, kind, ref, connection_id, user_id, source FROM document WHERE id IN ({marks})",  # noqa: S608
+        list(ids),
+    )
+    return {
+        at: ("source", source, connection, None)
+        if by_source and source is not None
+        else (kind, ref, connection, user)
+        for at, kind, ref, connection, user, source in found
+    }
 
 
 def _documents(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 PieceKind = Literal["rule", "source", "measure", "column", "segment", "join", "value"]
 Key = tuple[str, ...]
 
@@ -34,7 +35,7 @@ class Piece:
 
 def letters(content: object) -> int:
     """Give the length of a piece as compact JSON, with the comma after it."""
-    return len(json.dumps(content, ensure_ascii=False, separators=(",", ":"))) + 1
+    return len(_compact(content)) + 1
 
 
 def choose(
