@@ -181,7 +181,10 @@ def file_for(name: str) -> str:
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Give every file with a YAML ending and every link to a folder, refused ones included."""
+    """Give every file with a YAML ending and every link to a folder, refused ones included; a folder that is one gives itself."""
+    if folder.is_symlink():
+        yield folder
+        return
     try:
         children = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -190,10 +193,7 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         if child.name.startswith("."):
             continue
         if child.is_dir():
-            if child.is_symlink():
-                yield child
-            else:
-                yield from _walk(child)
+            yield from _walk(child)
         elif child.suffix in _ENDINGS and child.is_file():
             yield child
 
