@@ -121,12 +121,11 @@ class SemanticLane:
 def _read_matrix(index: Index, model: str, revision: int) -> _Matrix:
     run = index.connection.execute
     model_id = model_id_of(index, model)
-    vectors = run("SELECT id, data FROM vector WHERE model_id = ? ORDER BY id", (model_id,)).fetchall()
-    place = {int(row[0]): at for at, row in enumerate(vectors)}
-    documents = run(
-        "SELECT d.id, d.kind, v.id FROM document d JOIN vector v ON v.model_id = ? AND v.meaning = d.meaning",
-        (model_id,),
-    ).fetchall()
+    # The plus keeps SQLite from going by the index and sorting: these are most of the rows, read in the order in which they lie.
+    vectors = run("SELECT meaning, data FROM vector WHERE +model_id = ?", (model_id,)).fetchall()
+    place = {row[0]: at for at, row in enumerate(vectors)}
+    rows = run("SELECT id, kind, meaning FROM document").fetchall()
+    documents = [(at, kind, place[meaning]) for at, kind, meaning in rows if meaning in place]
     kinds = {kind: at for at, kind in enumerate(KINDS)}
     data = np.frombuffer(b"".join(row[1] for row in vectors), dtype=np.float16)
     return _Matrix(
@@ -134,7 +133,7 @@ def _read_matrix(index: Index, model: str, revision: int) -> _Matrix:
         vectors=data.astype(np.float32).reshape(len(vectors), -1 if vectors else 0),
         documents=np.array([row[0] for row in documents], dtype=np.int64),
         kinds=np.array([kinds[row[1]] for row in documents], dtype=np.int8),
-        rows=np.array([place[row[2]] for row in documents], dtype=np.int64),
+        rows=np.array([row[2] for row in documents], dtype=np.int64),
     )
 
 
