@@ -142,7 +142,7 @@ class HttpClient:
 
     async def open(self) -> None:
         """Connect and open a session."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+        await self._connect()
         head, _ = await self._post(message(0, "initialize", HELLO))
         self._session = (
             next(line for line in head.split(b"\r\n") if line.lower().startswith(b"mcp-session-id")) + b"\r\n"
@@ -160,7 +160,12 @@ class HttpClient:
         """Close the connection."""
         self._writer.close()
 
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+
     async def _post(self, body: bytes) -> tuple[bytes, bytes]:
+        if self._reader.at_eof():  # a server closes a connection that was quiet for a while
+            await self._connect()
         self._writer.write(
             b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Accept: application/json, text/event-stream\r\n"
