@@ -54,7 +54,8 @@ def _always(desk: Desk) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Generic[Input]):
-    """One tool. `is_offered` says whether this project can use it at all, `is_asking` whether it waits for a database.
+    """One tool. `is_offered` says whether this project can use it at all, `is_asking` whether it waits for a database, `is_searching`
+    whether its answer follows from the index and the files behind it alone.
 
     `cuts` says what of an answer is given up first when it is too long; `within` lowers what is asked to the bound beforehand.
 
@@ -69,6 +70,7 @@ class Tool(Generic[Input]):
     parse: Callable[[Mapping[str, object]], object] | None = None
     is_idempotent: bool = False
     is_asking: bool = False
+    is_searching: bool = False
     is_offered: Callable[[Desk], bool] = _always
     cuts: tuple[Cut, ...] = ()
     within: Callable[[Any, int], Any] | None = None
@@ -187,14 +189,14 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         name="context_pack", title="Gather the context of a question", input=ContextPackInput, output=ContextPack,
-        run=_context_pack, within=_context_within,
+        is_searching=True, run=_context_pack, within=_context_within,
     ),
     Tool(
-        name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, run=_discover_data,
+        name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, is_searching=True, run=_discover_data,
         cuts=(Cut(path="refs", how="narrow the search with `kinds`, `connectionId` or more words"),),
     ),
     Tool(
-        name="wiki_search", title="Search the wiki", input=WikiSearchInput, output=WikiSearch, run=_wiki_search,
+        name="wiki_search", title="Search the wiki", input=WikiSearchInput, output=WikiSearch, is_searching=True, run=_wiki_search,
         cuts=(Cut(path="results", how="search with more words"),),
     ),
     Tool(
@@ -210,7 +212,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         name="dictionary_search", title="Find where values live", input=DictionarySearchInput, output=DictionarySearch,
-        run=_dictionary_search, cuts=(
+        is_searching=True, run=_dictionary_search, cuts=(
             Cut(path="results.*.matches", how="ask for one value at a time, with a `connectionId`"),
             Cut(path="results", how="ask for fewer values at once"),
         ),

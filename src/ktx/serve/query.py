@@ -57,13 +57,13 @@ def parse_ask(data: Mapping[str, object]) -> QueryAsk:
     rest = {name: value for name, value in data.items() if name not in ("connectionId", "include")}
     connection, include = data.get("connectionId"), data.get("include", ())
     if connection is not None and not isinstance(connection, str):
-        message = "`connectionId` must be text"
+        message = "`connectionId` must be text."
         raise QueryError(message)
     parts = list(cast("Sequence[object]", include)) if isinstance(include, list | tuple) else [include]
     unknown = [part for part in parts if part not in _PARTS]
     if unknown:
-        message = f"`include` cannot hold `{str(unknown[0])[:80]}`"
-        raise QueryError(message, hint=f"it may hold {', '.join(f'`{part}`' for part in _PARTS)}")
+        message = f"`include` cannot hold `{str(unknown[0])[:80]}`."
+        raise QueryError(message, hint=f"It may hold {', '.join(f'`{part}`' for part in _PARTS)}.")
     return QueryAsk(
         query=parse_query(rest), connection_id=connection, include=tuple(str(part) for part in parts)
     )
@@ -81,11 +81,11 @@ def parse_query_text(text: str) -> dict[str, object]:
         try:
             data = parse_yaml(text)
         except YamlError as error:
-            message = f"the question is neither JSON nor YAML: {json_error}"
-            raise UsageError(message, hint='write for instance {"measures": ["orders.revenue"]}') from error
+            message = f"The question is neither JSON nor YAML: {json_error}."
+            raise UsageError(message, hint='Write for instance {"measures": ["orders.revenue"]}.') from error
     if not isinstance(data, dict):
-        message = "the question is not a mapping"
-        raise UsageError(message, hint='write for instance {"measures": ["orders.revenue"]}')
+        message = "The question is not a mapping."
+        raise UsageError(message, hint='Write for instance {"measures": ["orders.revenue"]}.')
     return {str(name): value for name, value in cast("dict[object, object]", data).items()}
 
 
@@ -224,8 +224,8 @@ def _compiled(desk: Desk, ask: QueryAsk) -> tuple[str, Compiled]:
     connection_id = desk.connection_id(ask.connection_id)
     layer = desk.layer(connection_id)
     if not layer.sources and not layer.broken:
-        message = f"connection `{connection_id}` has no semantic sources yet"
-        raise QueryError(message, hint=f"make them with `ktx ingest {connection_id}`")
+        message = f"Connection `{connection_id}` has no semantic sources yet."
+        raise QueryError(message, hint=f"Make them with `ktx ingest {connection_id}`.")
     return connection_id, compile_query(layer, ask.query, dialect=desk.dialect(connection_id))
 
 

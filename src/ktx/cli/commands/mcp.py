@@ -187,8 +187,8 @@ def logs(*, project: Project, follow: bool, lines: int) -> None:
 
     path = daemon.log_path(project)
     if not path.exists() and not follow:
-        message = "there is no log yet: no server was started in the background"
-        raise UsageError(message, hint="start one with `ktx mcp start`")
+        message = "There is no log yet: no server was started in the background."
+        raise UsageError(message, hint="Start one with `ktx mcp start`.")
     for line in daemon.last_lines(path, lines):
         click.echo(line)
     if follow:

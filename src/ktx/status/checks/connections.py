@@ -56,6 +56,7 @@ def check_connection(scene: Scene, name: str) -> Check:
             detail=f"{connection.driver}: {error.message}",
             fix=error.hint,
             needed_by=frozenset(CAPABILITIES) - {"search"} if is_warehouse(connection) else frozenset(),
+            exit_code=error.exit_code,
         )
     return Check(id="connection", subject=name, status="pass", detail=f"{connection.driver}: answers")
 
