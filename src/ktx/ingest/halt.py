@@ -56,7 +56,7 @@ async def _watched(work: Callable[[], Awaitable[Given]]) -> Given:
 
 
 async def _watch(stop: Stop, scope: anyio.CancelScope) -> None:
-    while not stop.is_pressed:
+    while not stop.is_pressed:  # noqa: ASYNC110 - it is pressed in another thread, which no event of this loop hears
         await anyio.sleep(_LOOK_EVERY_S)
     scope.cancel()
 

@@ -235,7 +235,8 @@ def process_mark(pid: int) -> str | None:
     """Give what tells a process from a later one of the same number, where the system says so; None when there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return fields[19]
+        # one that is dead stays listed until its parent has asked how it ended, which not every parent does
+        return None if fields[0] in ("Z", "X") else fields[19]
     except OSError:
         pass
     try:

@@ -110,7 +110,7 @@ class _Server(Server[Any]):
         super().__init__(name, **options)
 
     @property
-    def instructions(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def instructions(self) -> str:
         """What an agent is told about the tools."""
         return self._told()
 

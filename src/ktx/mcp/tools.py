@@ -133,6 +133,10 @@ def _has_open_sql(desk: Desk) -> bool:
     return any(is_sql_allowed(desk, connection) for connection in desk.project.warehouses)
 
 
+def _can_remember(desk: Desk) -> bool:
+    return can_remember(desk.project)
+
+
 def _connection_list(desk: Desk, given: Nothing) -> ConnectionList:
     del given
     return connection_list(desk)
@@ -254,11 +258,11 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         name="memory_ingest", title="Remember a text", input=MemoryInput, output=MemoryRun, run=_memory_ingest,
-        is_writing=True, is_offered=can_remember,
+        is_writing=True, is_offered=_can_remember,
     ),
     Tool(
         name="memory_ingest_status", title="Look how remembering went", input=MemoryStatusInput, output=MemoryStatus,
-        run=_memory_ingest_status, is_idempotent=True, is_offered=can_remember, cuts=(
+        run=_memory_ingest_status, is_idempotent=True, is_offered=_can_remember, cuts=(
             Cut(path="captured.xrefs", how="read the pages themselves"),
             Cut(path="captured.sl", how="`sl_read_source` shows what a source has now"),
             Cut(path="captured.wiki", how="`wiki_search` finds them"),

@@ -621,9 +621,13 @@ class MemoryStatus(Answer):
     stage: str = Field(description="where it is; once done, also what was left out and why")
     done: bool = Field(description="whether it is over, well or not")
     captured: Captured
-    error: str | None = Field(description="why it failed, or which part did; what is captured has landed all the same")
+    error: str | None = Field(
+        description="why it failed, or which part did; what is captured has landed all the same"
+    )
     commit_hash: str | None = Field(description="the git commit that holds what was captured")
-    skills_loaded: list[str] = Field(description="always empty: the instructions are fixed, nothing is loaded on the way")
+    skills_loaded: list[str] = Field(
+        description="always empty: the instructions are fixed, nothing is loaded on the way"
+    )
     signal_detected: bool = Field(description="whether the text held anything worth keeping")
 
     def plain(self) -> dict[str, Any]:

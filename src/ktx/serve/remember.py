@@ -10,7 +10,7 @@ from ktx.names import is_page_key
 from ktx.project import Project, ensure_state_dir, find_repository
 from ktx.serve.answers import Captured, MemoryRun, MemoryStatus
 from ktx.serve.desk import Desk
-from ktx.serve.texts import AGAIN, CRASHED, LABEL, Order, ensure_model
+from ktx.serve.texts import AGAIN, CRASHED, Order, ensure_model
 from ktx.wiki.store import load_page
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ _SOURCE: Final = "text"
 _INTERRUPTED: Final = "The ktx process that worked on it ended before it was done."
 
 
-def can_remember(desk: Desk) -> bool:
+def can_remember(project: Project) -> bool:
     """Tell whether a text could be remembered: a model is configured and installed, the folder is writable and in git."""
-    project = desk.project
     try:
         ensure_model(project)
         return _is_writable(project) and find_repository(project) is not None
@@ -68,7 +67,7 @@ def memory_ingest_status(desk: Desk, run_id: str) -> MemoryStatus:
     if run.status in ("queued", "running"):
         if is_ours and place is None:
             return _status(desk, run, error=desk.texts.lost(run_id) or CRASHED, stage="failed")
-        return _status(desk, run, error=None, stage=_queued(place) if run.status == "queued" else run.stage)
+        return _status(desk, run, error=None, stage=_queued(place) if place else run.stage)
     if run.status == "done":
         return _status(desk, run, error=None, stage=_done(run.body))
     if run.status == "interrupted":
@@ -128,14 +127,15 @@ def _status(desk: Desk, run: "Run", *, error: str | None, stage: str) -> MemoryS
         commit_hash=run.commit,
         skills_loaded=[],
         signal_detected=bool(
-            captured.wiki or captured.sl or _rows(run.body, "changes") or any(one.get("changes") for one in units)
+            captured.wiki
+            or captured.sl
+            or _rows(run.body, "changes")
+            or any(one.get("changes") for one in units)
         ),
     )
 
 
-def _queued(place: int | None) -> str:
-    if not place:
-        return "queued"
+def _queued(place: int) -> str:
     return f"queued: {place} {'text' if place == 1 else 'texts'} before it"
 
 
@@ -161,7 +161,11 @@ def _failure(body: "Mapping[str, Json]") -> str:
         parts = [bad[0].get("detail"), bad[0].get("hint")] if bad else []
         if len(bad) > 1:
             parts.insert(0, f"{len(bad)} of {len(_rows(body, 'units'))} parts failed, the first:")
-    return " ".join(str(part) for part in parts if part) or "It failed, and gave no reason."
+    return " ".join(_sentence(str(part)) for part in parts if part) or "It failed, and gave no reason."
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", ":", "!", "?")) else f"{text}."
 
 
 def _captured(desk: Desk, body: "Mapping[str, Json]") -> Captured:
@@ -172,18 +176,22 @@ def _captured(desk: Desk, body: "Mapping[str, Json]") -> Captured:
     rows = [one for one in _rows(body, "changes") if one.get("effect") in ("added", "changed")]
     targets = [(str(one["target"]), str(one["entry"]).partition(".")[2]) for one in rows]
     if "changes" not in body and isinstance(files, list):
-        targets = [(target, "") for one in files if (target := _target(desk.project, str(one)))]
+        targets = [(target, "") for one in files if (target := _target(str(one)))]
     wiki = sorted({target.removeprefix("wiki/") for target, _ in targets if target.startswith("wiki/")})
     return Captured(
         wiki=wiki,
         sl=sorted(
-            {f"{target}.{entry}" if entry else target for target, entry in targets if not target.startswith("wiki/")}
+            {
+                f"{target}.{entry}" if entry else target
+                for target, entry in targets
+                if not target.startswith("wiki/")
+            }
         ),
         xrefs=_pointed_at(desk, wiki),
     )
 
 
-def _target(project: Project, file: str) -> str | None:
+def _target(file: str) -> str | None:
     path = PurePosixPath(file)
     match path.parts:
         case ("wiki", "global", *rest) if rest:
@@ -211,4 +219,8 @@ def _pointed_at(desk: Desk, keys: Iterable[str]) -> list[str]:
 
 def _rows(body: "Mapping[str, Json]", key: str) -> "list[dict[str, Json]]":
     found = body.get(key)
-    return [cast("dict[str, Json]", one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return (
+        [cast("dict[str, Json]", one) for one in found if isinstance(one, dict)]
+        if isinstance(found, list)
+        else []
+    )
