@@ -1,8 +1,8 @@
 """Measure a whole ingest of a generated DuckDB: seconds and peak memory by size, and how the cost per table grows.
 
-Usage: python benchmarks/scan.py [--tables 100 1000] [--columns 20] [--rows 50] [--json]
+Usage: python benchmarks/scan.py [--tables 100 1000 10000] [--columns 20] [--rows 50] [--json]
 
-Each size runs in a process of its own, so that the peak memory is its own. The tables form a chain of references by name,
+Each size runs in a process of its own, and builds its database in another, so that the peak memory is the ingest's own. The tables form a chain of references by name,
 `<noun>_id`, with nothing declared; the scan has to find them all.
 """
 
@@ -27,12 +27,16 @@ _SYLLABLES = ("ka", "lo", "mi", "ru", "te", "va", "no", "pi", "su", "de")
 def main() -> int:
     """Measure every size and print the curve."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--tables", type=int, nargs="+", default=[100, 1000])
+    options.add_argument("--tables", type=int, nargs="+", default=[100, 1000, 10_000])
     options.add_argument("--columns", type=int, default=20)
     options.add_argument("--rows", type=int, default=50)
     options.add_argument("--json", action="store_true")
     options.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     arguments = options.parse_args()
+    if arguments.build is not None:
+        print(build(arguments.build, arguments.one, arguments.columns, arguments.rows))
+        return 0
     if arguments.one is not None:
         print(json.dumps(measure(arguments.one, arguments.columns, arguments.rows)))
         return 0
@@ -60,18 +64,30 @@ def main() -> int:
 
 def in_own_process(size: int, arguments: argparse.Namespace) -> dict[str, object]:
     """Run one size by itself."""
+    return json.loads(run_self(size, arguments.columns, arguments.rows))
+
+
+def run_self(size: int, columns: int, rows: int, *more: str) -> str:
+    """Run this file for one size and give its last line."""
     command = [
-        sys.executable, __file__, "--one", str(size), "--columns", str(arguments.columns), "--rows", str(arguments.rows),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+        sys.executable,
+        __file__,
+        "--one",
+        str(size),
+        "--columns",
+        str(columns),
+        "--rows",
+        str(rows),
+        *more,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
 
 
 def measure(size: int, columns: int, rows: int) -> dict[str, object]:
     """Build the database, ingest it twice, and give the figures of the first time (`again_s` of the second)."""
     with tempfile.TemporaryDirectory(prefix="ktx-benchmark-") as folder:
         started = time.perf_counter()
-        true_joins = build(Path(folder) / "w.duckdb", size, columns, rows)
+        true_joins = int(run_self(size, columns, rows, "--build", str(Path(folder) / "w.duckdb")))
         built = time.perf_counter()
         project = create_project(
             Path(folder) / "project", config_text="connections:\n  w: {driver: duckdb, path: ../w.duckdb}\n"
@@ -90,6 +106,7 @@ def measure(size: int, columns: int, rows: int) -> dict[str, object]:
         ended, ended_cpu = time.perf_counter(), time.process_time()
         for step in report.connections[0].steps[2:]:
             stages[step.operation] = round(step.seconds, 2)
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         ingest(project)
         again = time.perf_counter()
     return {
@@ -99,7 +116,7 @@ def measure(size: int, columns: int, rows: int) -> dict[str, object]:
         "ingest_s": round(ended - begun, 2),
         "cpu_s": round(ended_cpu - begun_cpu, 2),
         "again_s": round(again - ended, 2),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib,
         "joins": len(report.connections[0].joins),
         "true_joins": true_joins,
         "stages": stages,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 Fault = Literal["429", "500", "503", "403", "404", "401", "cut", "malformed", "slow", "html"]
 
@@ -81,8 +81,10 @@ def serve_json(answer: Callable[[Asked], Reply]) -> Iterator[Loopback]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
         def _handle(self) -> None:
@@ -90,7 +92,7 @@ def serve_json(answer: Callable[[Asked], Reply]) -> Iterator[Loopback]:
             length = int(self.headers.get("content-length") or 0)
             asked = Asked(
                 method=self.command,
-                path=parts.path,
+                path=unquote(parts.path),
                 query=parse_qs(parts.query),
                 headers={name.lower(): value for name, value in self.headers.items()},
                 body=self.rfile.read(length),
@@ -133,7 +135,7 @@ def serve_json(answer: Callable[[Asked], Reply]) -> Iterator[Loopback]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_DELETE = _handle
+        do_GET = do_POST = do_DELETE = _handle  # noqa: N815 - the names that http.server looks for
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

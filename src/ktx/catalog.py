@@ -12,7 +12,7 @@ Decision = Literal["accepted", "review", "rejected"]
 RelationshipOrigin = Literal["formal", "inferred", "manual"]
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True, order=True, slots=True)
 class TableRef:
     """The full identity of a table. A part that the database does not have is None.
 
@@ -37,7 +37,7 @@ class TableRef:
         return tuple(part for part in (self.catalog, self.schema, self.name) if part)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
     """One column. `native_type` is the database's own spelling."""
 
@@ -102,7 +102,7 @@ class Catalog:
         return {table.ref: table for table in reversed(self.tables)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ColumnProfile:
     """What the data of one column looks like, over the profiled rows.
 
@@ -139,7 +139,7 @@ class TableProfile:
         return next((column for column in self.columns if column.name == name), None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """One reason for or against a relationship: a signal's name, its strength from 0 to 1, and a sentence."""
 

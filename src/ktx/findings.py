@@ -6,7 +6,7 @@ from typing import Literal
 Level = Literal["error", "warning", "note"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """Where a finding points: a file relative to the project, a 1-based line, a dotted path inside it.
 

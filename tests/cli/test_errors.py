@@ -152,7 +152,7 @@ def test_a_question_that_is_no_text_is_a_usage_error(
 def test_an_ingest_without_a_database_says_so(capsys: pytest.CaptureFixture[str], project: Path) -> None:
     outcome = called(capsys, "--project-dir", project, "ingest")
     assert outcome.code == 0
-    assert "There is no database to scan" in outcome.err
+    assert "There is nothing to read" in outcome.err
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

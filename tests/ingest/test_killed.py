@@ -56,11 +56,13 @@ scan:
 def asked(request: object) -> str:
     body = request.body  # type: ignore[attr-defined]
     texts = [part["text"] for message in body["messages"] for part in message["content"]]
-    return json.loads(next(text for text in texts if text.lstrip().startswith("{")))["table"]
+    (table,) = json.loads(next(text for text in texts if text.lstrip().startswith("{")))["tables"]
+    return table["table"]
 
 
 def describe(request: object) -> Reply:
-    return structured({"table": f"One row of {asked(request)}", "columns": []})
+    name = asked(request)
+    return structured({"tables": [{"name": name, "table": f"One row of {name}", "columns": []}]})
 
 
 @pytest.fixture
@@ -72,9 +74,11 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def project(tmp_path: Path, server: ModelServer) -> Project:
+    """Tables so wide that each is asked about by itself."""
     connection = sqlite3.connect(tmp_path / "shop.sqlite")
+    wide = ", ".join(f"part_{letter}{other} TEXT" for letter in "abcdefghij" for other in "abcdefghi")
     for number in range(TABLES):
-        connection.execute(f"CREATE TABLE things{number} (id INTEGER, label TEXT, size REAL)")
+        connection.execute(f"CREATE TABLE things{number} (id INTEGER, label TEXT, size REAL, {wide})")
     connection.commit()
     connection.close()
     return create_project(tmp_path / "project", config_text=CONFIG.replace("URL", server.url))

@@ -76,8 +76,9 @@ def link(source: str, column: str, target: str, key: str) -> dict[str, object]:
 
 def answer(request: object) -> Reply:
     data = asked(request)
-    if "tables" not in data:
-        return structured({"table": "One row", "columns": []})
+    if "keys" not in data:
+        texts = [{"name": one["table"], "table": "One row", "columns": []} for one in data["tables"]]
+        return structured({"tables": texts})
     names = {table["table"] for table in data["tables"]}
     links = [
         link("vorgang", "wer", "stamm", "aa"),
@@ -88,7 +89,7 @@ def answer(request: object) -> Reply:
 
 
 def proposals(server: ModelServer) -> list[dict[str, object]]:
-    return [data for data in map(asked, server.requests) if "tables" in data]
+    return [data for data in map(asked, server.requests) if "keys" in data]
 
 
 def test_only_tables_without_any_candidate_are_asked_about_and_all_of_them(

@@ -89,7 +89,7 @@ class _Parse:
                     self._source(path, source, table)
         for (kind, name), (_, entry) in sorted(self.patches.items()):
             self._tests(f"{kind.removesuffix('s')}.{NAME}.{name}", entry, f"ref('{name}')")
-        for path, data in self.files.items():
+        for data in self.files.values():
             for source in data.get("sources", []):
                 for table in source["tables"]:
                     id_ = f"source.{NAME}.{source['name']}.{table['name']}"
@@ -252,7 +252,9 @@ class _Parse:
 
     def _depends(self, code: str) -> list[str]:
         found = [f"model.{NAME}.{one}" for one in re.findall(r"ref\('(\w+)'\)", code)]
-        found += [f"source.{NAME}.{one}.{two}" for one, two in re.findall(r"source\('(\w+)', '(\w+)'\)", code)]
+        found += [
+            f"source.{NAME}.{one}.{two}" for one, two in re.findall(r"source\('(\w+)', '(\w+)'\)", code)
+        ]
         return list(dict.fromkeys(found))
 
     def _columns(self, entry: dict[str, Any]) -> dict[str, Any]:

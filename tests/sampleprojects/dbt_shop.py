@@ -57,7 +57,9 @@ def build_warehouse(path: Path) -> None:
         for schema in sorted({*_SCHEMAS.values(), "analytics", "analytics_seeds", "snapshots"}):
             connection.execute(f"CREATE SCHEMA {schema}")
         for seed in PROJECT.glob("seeds/*.csv"):
-            connection.execute(f"CREATE TABLE analytics_seeds.{seed.stem} AS SELECT * FROM read_csv('{seed}')")
+            connection.execute(
+                f"CREATE TABLE analytics_seeds.{seed.stem} AS SELECT * FROM read_csv('{seed}')"
+            )
         connection.execute(
             "CREATE TABLE snapshots.customers_snapshot AS SELECT *, 'x' || id AS dbt_scd_id, created_at AS dbt_valid_from, "
             "CAST(NULL AS TIMESTAMP) AS dbt_valid_to FROM raw_shop.customers"
@@ -125,7 +127,10 @@ def _raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     )  # fmt: skip
     tables["raw_shop.addresses"] = (
         "id INTEGER, customer_id INTEGER, city TEXT, country TEXT",
-        [(n, chance.randrange(1, 121), chance.choice(["Berlin", "Paris", "Oslo", None]), "DE") for n in range(1, 151)],
+        [
+            (n, chance.randrange(1, 121), chance.choice(["Berlin", "Paris", "Oslo", None]), "DE")
+            for n in range(1, 151)
+        ],
     )
     orders = [
         (
@@ -140,8 +145,10 @@ def _raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
         for n in range(1, 601)
     ]
     tables["raw_shop.orders"] = (
-        "id INTEGER, customer_id INTEGER, billing_address_id INTEGER, shipping_address_id INTEGER, status TEXT, channel TEXT, "
-        "ordered_at TIMESTAMP",
+        (
+            "id INTEGER, customer_id INTEGER, billing_address_id INTEGER, shipping_address_id INTEGER, status TEXT, "
+            "channel TEXT, ordered_at TIMESTAMP"
+        ),
         orders,
     )
     items = [
@@ -163,7 +170,10 @@ def _raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     )
     tables["raw_shop.products"] = (
         "id INTEGER, name TEXT, category_id INTEGER, cost DECIMAL(10,2), is_active BOOLEAN",
-        [(n, f"Lamp {n}", chance.choice([1, 2, 3, None]), chance.randrange(100, 5000) / 100, n % 7 > 0) for n in range(1, 31)],
+        [
+            (n, f"Lamp {n}", chance.choice([1, 2, 3, None]), chance.randrange(100, 5000) / 100, n % 7 > 0)
+            for n in range(1, 31)
+        ],
     )
     tables["raw_shop.categories"] = ("id INTEGER, name TEXT", [(1, "lamps"), (2, "bulbs"), (3, "parts")])
     tables["raw_shop.refunds"] = (
@@ -192,7 +202,10 @@ def _raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     )
     tables["raw_helpdesk.agents"] = (
         "id INTEGER, name TEXT, team TEXT, manager_id INTEGER",
-        [(n, f"Agent {n}", chance.choice(["first", "second"]), None if n == 1 else chance.randrange(1, n)) for n in range(1, 9)],
+        [
+            (n, f"Agent {n}", chance.choice(["first", "second"]), None if n == 1 else chance.randrange(1, n))
+            for n in range(1, 9)
+        ],
     )
     tickets: list[tuple[Any, ...]] = []
     for n in range(1, 151):
@@ -213,7 +226,10 @@ def _raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     )  # fmt: skip
     tables["raw_web.page_views"] = (
         "session_id INTEGER, path TEXT, viewed_at TIMESTAMP",
-        [(chance.randrange(1, 950), chance.choice(["/", "/lamp", "/cart", "/thank-you"]), moment(700)) for _ in range(2500)],
+        [
+            (chance.randrange(1, 950), chance.choice(["/", "/lamp", "/cart", "/thank-you"]), moment(700))
+            for _ in range(2500)
+        ],
     )
     tables["raw_ads.campaigns"] = (
         "id INTEGER, name TEXT, network TEXT",
@@ -221,7 +237,11 @@ def _raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
     )
     tables["raw_ads.spend"] = (
         "campaign_id INTEGER, day TIMESTAMP, cost DECIMAL(10,2)",
-        [(n, start + dt.timedelta(days=day), chance.randrange(100, 9000) / 100) for n in range(1, 10) for day in range(0, 700, 30)],
+        [
+            (n, start + dt.timedelta(days=day), chance.randrange(100, 9000) / 100)
+            for n in range(1, 10)
+            for day in range(0, 700, 30)
+        ],
     )
     for schema in sorted({name.partition(".")[0] for name in tables}):
         connection.execute(f"CREATE SCHEMA {schema}")
@@ -291,14 +311,25 @@ EXPECTED_METRICS: dict[str, str] = {
 """SQL that gives the value of each metric over all rows, by its name."""
 
 EXPECTED_BREAKDOWNS: dict[tuple[str, str, str | None], str] = {
-    ("revenue", "dim_customers.country", None): "SELECT c.country, sum(order_amount) FROM analytics.fct_orders o "
+    (
+        "revenue",
+        "dim_customers.country",
+        None,
+    ): "SELECT c.country, sum(order_amount) FROM analytics.fct_orders o "
     "LEFT JOIN analytics.dim_customers c USING (customer_id) WHERE o.status <> 'cancelled' GROUP BY 1",
-    ("gross_revenue", "fct_orders.sales_channel", None): "SELECT coalesce(channel, 'unknown'), sum(order_amount) "
-    "FROM analytics.fct_orders GROUP BY 1",
+    (
+        "gross_revenue",
+        "fct_orders.sales_channel",
+        None,
+    ): "SELECT coalesce(channel, 'unknown'), sum(order_amount) FROM analytics.fct_orders GROUP BY 1",
     ("item_margin", "dim_products.category", None): "SELECT p.category, sum(line_amount) - sum(line_cost) "
     "FROM analytics.fct_order_items i JOIN analytics.fct_orders o USING (order_id) "
     "LEFT JOIN analytics.dim_products p USING (product_id) WHERE o.status <> 'cancelled' GROUP BY 1",
-    ("stock_on_hand", "fct_stock_levels.stock_day", "month"): "SELECT date_trunc('month', stock_day), sum(on_hand) "
+    (
+        "stock_on_hand",
+        "fct_stock_levels.stock_day",
+        "month",
+    ): "SELECT date_trunc('month', stock_day), sum(on_hand) "
     "FROM analytics.fct_stock_levels s WHERE stock_day = (SELECT max(stock_day) FROM analytics.fct_stock_levels t "
     "WHERE date_trunc('month', t.stock_day) = date_trunc('month', s.stock_day)) GROUP BY 1",
     ("closed_tickets", "metric_time", "year"): "SELECT date_trunc('year', closed_at), count(closed_at) "

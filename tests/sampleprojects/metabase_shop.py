@@ -16,7 +16,13 @@ from loopback import Loopback
 from metabaseserver.server import KEY, Content, query_key, serve_metabase
 
 SHOP, CRM, WEB, LEGACY, SAMPLE = 1, 2, 3, 4, 5
-MAPPINGS: dict[str, str | None] = {"1": "warehouse", "2": "warehouse", "3": "web", "4": None, "5": "warehouse"}
+MAPPINGS: dict[str, str | None] = {
+    "1": "warehouse",
+    "2": "warehouse",
+    "3": "web",
+    "4": None,
+    "5": "warehouse",
+}
 ENABLED = {"5": False}
 PATIENCE = "Net of returns.\nSee finance."
 
@@ -64,7 +70,11 @@ _TABLES: list[tuple[int, int, str, str, list[tuple[Any, ...]]]] = [
 _GONE = {"vanished", "ledger", "people"}
 _ENGINES = {SHOP: "duckdb", CRM: "duckdb", WEB: "duckdb", LEGACY: "sqlserver", SAMPLE: "h2"}
 _NAMES = {SHOP: "Shop", CRM: "CRM", WEB: "Web", LEGACY: "Legacy", SAMPLE: "Sample Database"}
-FIELDS = {f"{name}.{column[0]}": id_ * 100 + at for id_, _, _, name, columns in _TABLES for at, column in enumerate(columns)}
+FIELDS = {
+    f"{name}.{column[0]}": id_ * 100 + at
+    for id_, _, _, name, columns in _TABLES
+    for at, column in enumerate(columns)
+}
 TABLES = {name: id_ for id_, _, _, name, _ in _TABLES}
 
 
@@ -75,7 +85,14 @@ def f(name: str, **options: Any) -> list[Any]:
 
 def f5(name: str, **options: Any) -> list[Any]:
     """A field in MBQL 5."""
-    return ["field", {"lib/uuid": "00000000-0000-4000-8000-000000000001", **{k.replace("_", "-"): v for k, v in options.items()}}, FIELDS[name]]
+    return [
+        "field",
+        {
+            "lib/uuid": "00000000-0000-4000-8000-000000000001",
+            **{k.replace("_", "-"): v for k, v in options.items()},
+        },
+        FIELDS[name],
+    ]
 
 
 def five(op: str, *args: Any, **options: Any) -> list[Any]:
@@ -84,12 +101,22 @@ def five(op: str, *args: Any, **options: Any) -> list[Any]:
 
 def mbql(table: str | int, database: int = SHOP, **inner: Any) -> dict[str, Any]:
     source = TABLES[table] if isinstance(table, str) else f"card__{table}"
-    return {"database": database, "type": "query", "query": {"source-table": source, **{k.replace("_", "-"): v for k, v in inner.items()}}}
+    return {
+        "database": database,
+        "type": "query",
+        "query": {"source-table": source, **{k.replace("_", "-"): v for k, v in inner.items()}},
+    }
 
 
 def mbql5(table: str | int, database: int = SHOP, **stage: Any) -> dict[str, Any]:
     source = {"source-table": TABLES[table]} if isinstance(table, str) else {"source-card": table}
-    return {"lib/type": "mbql/query", "database": database, "stages": [{"lib/type": "mbql.stage/mbql", **source, **{k.replace("_", "-"): v for k, v in stage.items()}}]}
+    return {
+        "lib/type": "mbql/query",
+        "database": database,
+        "stages": [
+            {"lib/type": "mbql.stage/mbql", **source, **{k.replace("_", "-"): v for k, v in stage.items()}}
+        ],
+    }
 
 
 def native(sql: str, database: int = SHOP, **tags: dict[str, Any]) -> dict[str, Any]:
@@ -98,10 +125,24 @@ def native(sql: str, database: int = SHOP, **tags: dict[str, Any]) -> dict[str, 
 
 
 def tag(name: str, kind: str, **more: Any) -> dict[str, Any]:
-    return {"id": f"tag-{name}", "name": name, "display-name": name.title(), "type": kind, **{k.replace("_", "-"): v for k, v in more.items()}}
+    return {
+        "id": f"tag-{name}",
+        "name": name,
+        "display-name": name.title(),
+        "type": kind,
+        **{k.replace("_", "-"): v for k, v in more.items()},
+    }
 
 
-def _card(id_: int, name: str, query: dict[str, Any], *, kind: str = "question", collection: int | None = 2, **more: Any) -> dict[str, Any]:
+def _card(
+    id_: int,
+    name: str,
+    query: dict[str, Any],
+    *,
+    kind: str = "question",
+    collection: int | None = 2,
+    **more: Any,
+) -> dict[str, Any]:
     return {
         "id": id_, "name": name, "description": None, "type": kind, "archived": False, "database_id": query["database"], "collection_id": collection,
         "dataset_query": query, "result_metadata": None, "display": "scalar", "updated_at": f"2026-03-{id_ % 27 + 1:02d}T10:00:00Z", "view_count": id_ * 3,
@@ -110,11 +151,15 @@ def _card(id_: int, name: str, query: dict[str, Any], *, kind: str = "question",
 
 
 def _result(*columns: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Result metadata of (name, base type, semantic type, description, field id), the last three optional."""
     return [
-        {"name": name, "display_name": name.title(), "base_type": base, "semantic_type": (rest + (None,))[0], "description": (rest + (None, None))[1], "id": (rest + (None, None, None))[2],
-         "fingerprint": {"global": {"distinct-count": 40}, "type": {"type/Text": {"average-length": 9.9}}}}
-        for name, base, *tail in columns for rest in [tuple(tail)]
-    ]  # fmt: skip
+        {
+            **dict(zip(("name", "base_type", "semantic_type", "description", "id"), column, strict=False)),
+            "display_name": column[0].title(),
+            "fingerprint": {"global": {"distinct-count": 40}, "type": {"type/Text": {"average-length": 9.9}}},
+        }
+        for column in columns
+    ]
 
 
 _PAID = ["=", f("orders.status"), "paid"]
@@ -174,14 +219,22 @@ def _metrics() -> list[dict[str, Any]]:
 
 def _models() -> list[dict[str, Any]]:
     m = {"kind": "model", "collection": 4}
-    lines = mbql5("order_items", joins=[_ITEMS_JOIN5], fields=[f5("order_items.id"), f5("order_items.quantity"), f5("products.category", join_alias="Products")])
+    lines = mbql5(
+        "order_items",
+        joins=[_ITEMS_JOIN5],
+        fields=[
+            f5("order_items.id"),
+            f5("order_items.quantity"),
+            f5("products.category", join_alias="Products"),
+        ],
+    )
     return [
         _card(201, "Orders", mbql("orders", fields=[f("orders.id"), f("orders.total")]), description="Every order, one row each.", result_metadata=_result(
             ("id", "type/Integer", "type/PK", "The order's number, as on the invoice.", FIELDS["orders.id"]), ("total", "type/Decimal", None, None, FIELDS["orders.total"]),
             ("channel", "type/Text", None, "Where the order came from.", FIELDS["orders.channel"])), **m),
         _card(202, "Active customers", native("SELECT c.id AS customer_id, c.country, s.orders_made FROM shop.customers c JOIN {{#301-order-counts}} s ON s.customer_id = c.id -- {{not a tag}}", ref=tag("#301-order-counts", "card", card_id=301)),
               description="Customers with at least one order.", result_metadata=_result(("customer_id", "type/Integer", "type/PK", "Who.", FIELDS["customers.id"]), ("country", "type/Text"), ("orders_made", "type/Integer", None, "How many orders."), ("phantom", "type/Text")), **m),
-        _card(203, "Order lines", lines, result_metadata=_result(("id", "type/Integer", "type/PK"), ("quantity", "type/Integer"), ("category", "type/Text")), **m),
+        _card(203, "Order lines", lines, result_metadata=_result(("id", "type/Integer", "type/PK", None, FIELDS["order_items.id"]), ("quantity", "type/Integer"), ("category", "type/Text")), **m),
         _card(204, "Snake", native("SELECT * FROM {{#205}}", ref=tag("#205", "card", card_id=205)), result_metadata=_result(("id", "type/Integer")), **m),
         _card(205, "Tail", native("SELECT * FROM {{#204-snake}} x"), result_metadata=_result(("id", "type/Integer")), **m),
         _card(206, "By country", native("SELECT * FROM shop.customers WHERE {{country}}", t=tag("country", "dimension", dimension=["field", FIELDS["customers.country"], None], widget_type="string/=")), result_metadata=_result(("id", "type/Integer")), **m),
@@ -225,14 +278,24 @@ def _editor_questions() -> list[dict[str, Any]]:
         _card(406, "Failing", mbql("orders", aggregation=[["count"]], filter=["inside", f("orders.total"), f("orders.total"), 1, 2, 3, 4])),
     ]  # fmt: skip
     breakouts = ["orders.status", "orders.channel", "orders.is_priority", "orders.customer_id"]
-    aggregations = [["count"], ["sum", f("orders.total")], ["avg", f("orders.total")], ["max", f("orders.discount")]]
+    aggregations = [
+        ["count"],
+        ["sum", f("orders.total")],
+        ["avg", f("orders.total")],
+        ["max", f("orders.discount")],
+    ]
     for at in range(24):
         column = breakouts[at % 4]
         found.append(
             _card(
                 420 + at,
                 f"Orders by {column.split('.')[1]} {at}",
-                mbql("orders", aggregation=[aggregations[at // 4 % 4]], breakout=[f(column)], **({"filter": _PAID} if at >= 12 else {})),
+                mbql(
+                    "orders",
+                    aggregation=[aggregations[at // 4 % 4]],
+                    breakout=[f(column)],
+                    **({"filter": _PAID} if at >= 12 else {}),
+                ),
                 collection=(2, 3, 7, None)[at % 4],
                 display="bar",
             )
@@ -321,9 +384,20 @@ def _editor_sql(cards: list[dict[str, Any]]) -> dict[str, str]:
         if "native" in query or card["id"] == 406:
             continue
         inner = query.get("query") or query["stages"][0]
-        table = next((f'"{schema}"."{name}"' for id_, _, schema, name, _ in _TABLES if id_ == inner.get("source-table")), '"shop"."orders"')
-        columns = [f'"{names[one[1]].split(".")[1]}"' for one in inner.get("breakout", []) if isinstance(one[1], int)]
-        sql = f"SELECT {', '.join([*columns, 'COUNT(*)'])} FROM {table}" + (f" GROUP BY {', '.join(columns)}" if columns else "")
+        table = next(
+            (
+                f'"{schema}"."{name}"'
+                for id_, _, schema, name, _ in _TABLES
+                if id_ == inner.get("source-table")
+            ),
+            '"shop"."orders"',
+        )
+        columns = [
+            f'"{names[one[1]].split(".")[1]}"' for one in inner.get("breakout", []) if isinstance(one[1], int)
+        ]
+        sql = f"SELECT {', '.join([*columns, 'COUNT(*)'])} FROM {table}" + (
+            f" GROUP BY {', '.join(columns)}" if columns else ""
+        )
         found[query_key(query)] = known.get(card["id"], sql)
     return found
 
@@ -341,7 +415,11 @@ def build_warehouse(path: Path) -> None:
     start = dt.datetime(2024, 11, 1, 9, 30)
     orders: list[tuple[Any, ...]] = []
     for id_ in range(1, 401):
-        when = dt.datetime.now().replace(microsecond=0) - dt.timedelta(days=id_ - 360) if id_ > 360 else start + dt.timedelta(hours=13 * id_)
+        when = (
+            dt.datetime.now().replace(microsecond=0) - dt.timedelta(days=id_ - 360)
+            if id_ > 360
+            else start + dt.timedelta(hours=13 * id_)
+        )
         orders.append((
             id_, chance.randint(1, 40), chance.choice(["paid", "paid", "paid", "refunded", "open", "cancelled"]), chance.choice(["web", "app", "store", None]),
             chance.randint(500, 20000) / 100, chance.randint(0, 500) / 100, chance.random() < 0.2, when, when.date(), chance.randint(1, 12), chance.randint(1, 12),
@@ -367,15 +445,26 @@ def build_warehouse(path: Path) -> None:
 
 def build_web(path: Path) -> None:
     """Make the DuckDB file behind the database Web (connection `web`)."""
-    rows = [(n, f"v{n % 30}", n % 9 + 1, dt.datetime(2025, 1, 1) + dt.timedelta(hours=n)) for n in range(1, 200)]
+    rows = [
+        (n, f"v{n % 30}", n % 9 + 1, dt.datetime(2025, 1, 1) + dt.timedelta(hours=n)) for n in range(1, 200)
+    ]
     columns = next(one[4] for one in _TABLES if one[3] == "sessions")
     with duckdb.connect(str(path)) as db:
         _fill(db, "main", "sessions", columns, rows)
 
 
-def _fill(db: duckdb.DuckDBPyConnection, schema: str, name: str, columns: list[tuple[Any, ...]], rows: list[tuple[Any, ...]]) -> None:
+def _fill(
+    db: duckdb.DuckDBPyConnection,
+    schema: str,
+    name: str,
+    columns: list[tuple[Any, ...]],
+    rows: list[tuple[Any, ...]],
+) -> None:
     real = [column for column in columns if column[0] != "removed_column"]
-    spelled = ", ".join(f"{column[0]} {column[1]}" + (" PRIMARY KEY" if column[2] == "type/PK" and name != "products" else "") for column in real)
+    spelled = ", ".join(
+        f"{column[0]} {column[1]}" + (" PRIMARY KEY" if column[2] == "type/PK" and name != "products" else "")
+        for column in real
+    )
     db.execute(f"CREATE TABLE {schema}.{name} ({spelled})")
     db.executemany(f"INSERT INTO {schema}.{name} VALUES ({', '.join('?' for _ in real)})", rows)
 
@@ -416,6 +505,32 @@ EXPECTED: dict[str, str] = {
     "order_items.units": "SELECT sum(quantity) FROM shop.order_items",
     "orders.cancelled_orders": "SELECT count(*) FROM shop.orders WHERE status = 'cancelled'",
 }
-EXPECTED_WEB = {"sessions.pages_per_session": "SELECT CAST(sum(pages) AS DOUBLE) / count(*) FROM main.sessions"}
-UNMAPPED = {"card/120", "card/121", "card/122", "card/135", "card/136", "card/137", "card/139", "card/204", "card/205", "card/206", "card/208", "card/209"}
-__all__ = ["ENABLED", "EXPECTED", "EXPECTED_WEB", "KEY", "MAPPINGS", "UNMAPPED", "build_warehouse", "build_web", "content", "serve"]
+EXPECTED_WEB = {
+    "sessions.pages_per_session": "SELECT CAST(sum(pages) AS DOUBLE) / count(*) FROM main.sessions"
+}
+UNMAPPED = {
+    "card/120",
+    "card/121",
+    "card/122",
+    "card/135",
+    "card/136",
+    "card/137",
+    "card/139",
+    "card/204",
+    "card/205",
+    "card/206",
+    "card/208",
+    "card/209",
+}
+__all__ = [
+    "ENABLED",
+    "EXPECTED",
+    "EXPECTED_WEB",
+    "KEY",
+    "MAPPINGS",
+    "UNMAPPED",
+    "build_warehouse",
+    "build_web",
+    "content",
+    "serve",
+]

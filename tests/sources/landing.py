@@ -45,9 +45,7 @@ def land(definitions: Iterable[Definition], catalog: Catalog, folder: Path) -> L
     names = {one.name: tables[one.table] for one in definitions if one.table is not None}
     definitions = [_renamed(one, names) for one in definitions]
     place = folder / "wh"
-    shards = merge_shards(
-        Structure(catalog=catalog, keys={}, relationships=[]), tables, {}, descriptions={}
-    )
+    shards = merge_shards(Structure(catalog=catalog, keys={}, relationships=[]), tables, {}, descriptions={})
     for name, shard in shards.items():
         path = place / "_schema" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +72,8 @@ def _renamed(one: Definition, names: dict[str, str]) -> Definition:
         name=names[one.name],
         columns=tuple(replace(column, expr=text(column.expr)) for column in one.columns),
         measures=tuple(
-            replace(measure, expr=text(measure.expr) or "", filter=text(measure.filter)) for measure in one.measures
+            replace(measure, expr=text(measure.expr) or "", filter=text(measure.filter))
+            for measure in one.measures
         ),
         joins=tuple(replace(join, to=names[join.to], on=text(join.on) or "") for join in one.joins),
     )

@@ -99,3 +99,13 @@ def test_cells_of_a_table_stay_in_their_cells() -> None:
         "| x\\|y z |",
         "| already \\| escaped |",
     ]
+
+
+def test_front_matter_is_no_heading_and_stays_in_the_first_part() -> None:
+    text = "---\nsummary: All rules\ntags: [a]\n---\n\n# Rules\n\nRefunds count.\n"
+    assert title_of(text) == "Rules"
+    assert first_sentence(text) == "Refunds count."
+    assert [(part.level, part.title) for part in sections(text)] == [(0, ""), (1, "Rules")]
+    parts = split_parts(text + "# More\n\nText.\n", max_chars=75)
+    assert [part.title for part in parts] == ["Rules", "More"]
+    assert parts[0].text.startswith("---\nsummary")

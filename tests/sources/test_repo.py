@@ -424,3 +424,12 @@ def test_a_folder_is_given_as_it_is_and_a_missing_one_is_named(tmp_path: Path) -
         open_folder(tmp_path / "model")
     with pytest.raises(ConfigError, match="is a file, not a folder"):
         open_folder(tmp_path / "file")
+
+
+def test_a_user_who_lets_git_open_bare_repositories_by_name_only_is_served(
+    origin: Path, cache: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
+    assert held(opened(origin / ".git", cache, environment={**ENV, "HOME": str(home)}))

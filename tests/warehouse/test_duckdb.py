@@ -1,11 +1,15 @@
 """What holds for DuckDB alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from ktx.config.connections import DuckdbConnection
 from ktx.warehouse.connect import open_warehouse
+from ktx.warehouse.drivers.duckdb import duckdb_driver
+from ktx.warehouse.warehouse import Warehouse
 
 SORTED_SUM = """
 WITH stores AS (SELECT * FROM t_stores WHERE NOT k2 IN ('a'))
@@ -44,3 +48,50 @@ def test_a_condition_on_a_sum_over_an_empty_join_is_not_dropped(tmp_path: Path) 
         connection.execute("INSERT INTO l VALUES (-4, 1), (0, 1), (7, 1)")
     with open_warehouse("wh", DuckdbConnection(driver="duckdb", path=str(file)), tmp_path) as warehouse:
         assert warehouse.query(CONDITION_ON_A_SUM, max_rows=100_000).rows == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("INTEGER", "(3), (-1), (NULL), (3)"),
+        ("HUGEINT", "(170141183460469231731687303715884105727), (1), (NULL)"),
+        ("DOUBLE", "(1.5), (0.1), (1e300), (NULL)"),
+        ("DOUBLE", "('nan'), (1.0), ('nan'), ('inf')"),
+        ("FLOAT", "(0.1), (1e10)"),
+        ("DECIMAL(18,3)", "(1.10), (1.1), (-0.001), (1000000000)"),
+        ("BOOLEAN", "(true), (NULL), (true)"),
+        ("VARCHAR", "('b'), ('B'), ('ä'), ('🤦'), (''), (' b'), (NULL), ('b')"),
+        ("VARCHAR", "(repeat('x', 199)), (repeat('x', 201)), (repeat('y', 1999))"),
+        ("VARCHAR", "(repeat('x', 2001)), (repeat('x', 2002)), ('a')"),
+        ("VARCHAR COLLATE NOCASE", "('a'), ('A'), ('b')"),
+        ("DATE", "('2024-02-29'), ('0001-01-01'), ('9999-12-31'), (NULL)"),
+        ("DATE", "('290000-01-01'), ('2024-01-01')"),
+        ("TIMESTAMP", "('2024-01-01 10:00:00.123456'), ('2024-01-01 10:00:00')"),
+        ("TIMESTAMP_NS", "('2024-01-01 10:00:00.123456789'), ('2024-01-01 10:00:00.123456788')"),
+        (
+            "TIMESTAMP WITH TIME ZONE",
+            "('2024-10-27 02:30:00+02'), ('2024-10-27 02:30:00+01'), ('2024-10-27 00:30:00+00')",
+        ),
+        ("TIME", "('10:00:00'), ('09:59:59.5'), (NULL)"),
+        ("TIME", "('24:00:00'), ('10:00:00')"),
+        ("UUID", "('6ba7b810-9dad-11d1-80b4-00c04fd430c8'), (NULL)"),
+        ("BLOB", "('a'), ('a'), (NULL)"),
+        ("JSON", """('{"a": 1}'), ('[1]'), ('[1]')"""),
+        ("INTEGER[]", "([1, 2]), ([1, 2]), ([]), (NULL)"),
+        ("STRUCT(a INTEGER, b VARCHAR)", "({a: 1, b: 'x'}), (NULL), ({a: 1, b: 'x'})"),
+        ("INTERVAL", "(INTERVAL 1 DAY), (INTERVAL 24 HOUR), (NULL)"),
+        ("ENUM('low', 'high')", "('low'), ('high'), ('low')"),
+        ("BIT", "('101'), ('1'), (NULL)"),
+    ],
+)
+def test_a_small_table_read_as_it_is_has_the_profile_that_the_database_counts(
+    tmp_path: Path, kind: str, values: str
+) -> None:
+    path = tmp_path / "w.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"CREATE TABLE t (x {kind}, n INTEGER DEFAULT 1)")
+        connection.execute(f"INSERT INTO t (x) VALUES {values}")
+    driver = duckdb_driver("w", path)
+    with Warehouse("w", driver) as small, Warehouse("w", replace(driver, most_profile_cells=0)) as counted:
+        (table,) = small.read_catalog().tables
+        assert small.profile_table(table) == counted.profile_table(table)

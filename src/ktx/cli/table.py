@@ -17,7 +17,11 @@ START: dict[str, Row] = {
     "status": ("ktx.cli.commands.status", "status", "what works, what does not, and what to do next"),
 }
 CONTEXT: dict[str, Row] = {
-    "ingest": ("ktx.cli.commands.ingest", "ingest", "scan databases: tables, keys, joins, values"),
+    "ingest": (
+        "ktx.cli.commands.ingest",
+        "ingest",
+        "read databases, the tools around them, and what people say",
+    ),
     "review": ("ktx.cli.commands.review", "review", "decide about joins that a scan is not sure of"),
     "scan": ("ktx.cli.commands.scan", "scan", "explain what the last scan found, and why"),
     "check": ("ktx.cli.commands.check", "check", "name what no longer fits the warehouse; for CI"),

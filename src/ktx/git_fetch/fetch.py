@@ -117,8 +117,9 @@ def _fetch(remote: Remote, git_dir: Path, commit: str, *, branch: str, subpath: 
 
 
 def _lay_out(remote: Remote, git_dir: Path, commit: str, subpath: str) -> Path:
+    environment = remote.inside(git_dir)
     everything = follow_links(
-        git_dir, list_entries(git_dir, commit, environment=remote.environment), environment=remote.environment
+        git_dir, list_entries(git_dir, commit, environment=environment), environment=environment
     )
     entries = under(everything, subpath)
     if subpath and not entries:
@@ -126,7 +127,7 @@ def _lay_out(remote: Remote, git_dir: Path, commit: str, subpath: str) -> Path:
     commits = remote.home / "commits"
     folder = commits / (f"{commit}-{digest(subpath)[:12]}" if subpath else commit)
     if not is_whole(entries, folder):
-        write_files(git_dir, entries, folder, environment=remote.environment)
+        write_files(git_dir, entries, folder, environment=environment)
     folder.touch()
     for stale in sorted(commits.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)[
         _KEPT_COMMITS:

@@ -103,7 +103,7 @@ class Remote:
         settings = {**_SETTINGS, "credential.helper": ""} if self.address.secret else _SETTINGS
         try:
             done = run_git(
-                folder or self.home, arguments, environment=self.environment, settings=settings, stdin=stdin,
+                folder or self.home, arguments, environment=self.inside(folder), settings=settings, stdin=stdin,
                 timeout_s=self.timeout_s,
             )  # fmt: skip
         except OutsideError as error:
@@ -111,6 +111,10 @@ class Remote:
         if done.returncode != 0:
             raise self.refusal(done.stderr)
         return done.stdout
+
+    def inside(self, git_dir: Path | None) -> Mapping[str, str]:
+        """Give the environment for a bare repository of the cache, which some users let git open by name only."""
+        return self.environment if git_dir is None else {**self.environment, "GIT_DIR": str(git_dir)}
 
     @property
     def shown(self) -> str:

@@ -6,7 +6,7 @@ keeps no other from being done. Files are written only after every connection ha
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ktx.catalog import Catalog, TableRef
@@ -18,6 +18,7 @@ from ktx.ingest.history import HistoryChoice, history_settings, observe, summary
 from ktx.ingest.indexing import reindex
 from ktx.ingest.prose import describe_connection, merged_texts, proposed_links, wanted_model
 from ktx.ingest.report import ConnectionReport, Failure, IngestReport, Link, Step
+from ktx.ingest.settings import scan_settings
 from ktx.project import (
     Project,
     ensure_state_dir,
@@ -30,9 +31,8 @@ from ktx.scan.describe import Described
 from ktx.scan.history import History
 from ktx.scan.propose import Proposed
 from ktx.scan.reading import ObservedJoin
-from ktx.scan.relationships.find import Found, Proposal, Settings
-from ktx.scan.relationships.score import Thresholds
-from ktx.scan.run import Propose, ScanReport, ScanSettings, scan_connection
+from ktx.scan.relationships.find import Found, Proposal
+from ktx.scan.run import Propose, ScanReport, scan_connection
 from ktx.scan.store import ScanStore, open_store
 from ktx.semantic.manifest import Shard
 from ktx.semantic.merge import (
@@ -122,7 +122,7 @@ def ingest(
 
 
 def _scan(work: _Work) -> str:
-    settings = _settings(work.project)
+    settings = scan_settings(work.project)
     work.old = manifests.read_shards(work.project.semantic_dir, work.connection_id)
     connection = warehouse_connection(work.project, work.connection_id)
     with open_warehouse(work.connection_id, connection, work.project.root) as warehouse:
@@ -222,6 +222,7 @@ def _check(work: _Work) -> str:
 def _remember(work: _Work) -> str:
     scan = work.scanned
     is_changed = work.store.save(scan.catalog, scan.profiles, scan.found.relationships)
+    work.scan = replace(scan, profiles={})
     return "renewed" if is_changed else "unchanged"
 
 
@@ -380,22 +381,3 @@ def _commit(project: Project, works: Sequence[_Work], reports: Sequence[Connecti
     folders = [manifests.manifest_dir(project.semantic_dir, work.connection_id) for work in done]
     ids = ", ".join(work.connection_id for work in done)
     return repository.commit(folders, f"Ingest {ids}", author=project.config.storage.git.author)
-
-
-def _settings(project: Project) -> ScanSettings:
-    given = project.config.scan.relationships
-    budget = given.validation_budget
-    return ScanSettings(
-        sample_rows=given.profile_sample_rows,
-        concurrency=given.profile_concurrency,
-        has_relationships=given.enabled,
-        validation_budget=budget if isinstance(budget, int) else None,
-        is_unbounded=budget == "all",
-        relationships=Settings(
-            thresholds=Thresholds(accept=given.accept_threshold, review=given.review_threshold),
-            max_candidates_per_column=given.max_candidates_per_column,
-            limit_s=given.detection_budget_ms / 1000,
-            concurrency=given.validation_concurrency,
-            is_validation_required=given.validation_required_for_manifest,
-        ),
-    )

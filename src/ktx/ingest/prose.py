@@ -4,32 +4,41 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ktx.catalog import Catalog, TableRef
-from ktx.events import Emit
+from ktx.events import Emit, ignore
+from ktx.ingest import manifests
+from ktx.ingest.history import HistoryChoice, history_settings, observe
+from ktx.ingest.settings import scan_settings
 from ktx.llm.connect import open_runtime, read_roles
 from ktx.llm.messages import Usage
 from ktx.llm.prices import AS_OF, cost_usd
 from ktx.llm.roles import Choice
 from ktx.llm.runtime import Runtime
 from ktx.project import Project, ensure_state_dir, warehouse_connection, warehouse_ids
-from ktx.scan.describe import ROLE, Described, describe_tables, estimate
-from ktx.scan.propose import Asking, Proposed, propose_links
+from ktx.scan.describe import ROLE, Described, Estimate, describe_tables, estimate
+from ktx.scan.propose import Asking, Proposed, estimate_proposals, propose_links
+from ktx.scan.reading import ObservedJoin
 from ktx.scan.relationships.find import Found
+from ktx.scan.run import ScanReport, scan_connection
 from ktx.scan.store import ScanStore, open_store
-from ktx.semantic.merge import Descriptions
+from ktx.semantic.merge import Descriptions, read_decisions
 from ktx.warehouse.connect import open_warehouse
 from ktx.warehouse.warehouse import Warehouse
+
+NOTHING = Estimate(calls=0, input_tokens=0, output_tokens=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProseEstimate:
-    """What describing one connection would take. `cost_usd` is None for a model without a listed price.
+    """What asking a model about one connection would take. `cost_usd` is None for a model without a listed price.
 
-    `most_proposal_calls` comes on top: how many of them are made shows only when names and values have been looked at.
+    `proposal_calls` are those of all `calls` that ask for references of tables which names and values leave alone. Where the data
+    was not looked at they are not known: `most_proposal_calls` may then come on top.
     """
 
     connection_id: str
     model: str | None
     calls: int = 0
+    proposal_calls: int = 0
     most_proposal_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -108,8 +117,18 @@ def merged_texts(described: Described) -> dict[TableRef, Descriptions]:
     }
 
 
-def estimate_prose(project: Project, connection_ids: Sequence[str] = ()) -> tuple[ProseEstimate, ...]:
-    """Foresee calls, tokens and money of an ingest's descriptions; tables are read, no model is asked.
+def estimate_prose(
+    project: Project,
+    connection_ids: Sequence[str] = (),
+    *,
+    history: HistoryChoice | None = None,
+    is_quick: bool = False,
+    emit: Emit = ignore,
+) -> tuple[ProseEstimate, ...]:
+    """Foresee calls, tokens and money of an ingest's descriptions and proposed references.
+
+    Tables are profiled and relationships sought as the ingest will do it, because only that shows which tables a model is asked
+    about; `is_quick` leaves that out and gives a bound. No model is asked, and nothing is written.
 
     Raises:
         ConfigError: an id is unknown.
@@ -124,14 +143,19 @@ def estimate_prose(project: Project, connection_ids: Sequence[str] = ()) -> tupl
             ProseEstimate(connection_id=one, model=None, reason=choice, cost_usd=0.0) for one in chosen
         )
     with open_store(ensure_state_dir(project)) as store:
-        return tuple(_estimate(project, one, store, choice) for one in chosen)
+        return tuple(
+            _quick_estimate(project, one, store, choice)
+            if is_quick
+            else _estimate(project, one, store, choice, history or HistoryChoice(), emit)
+            for one in chosen
+        )
 
 
-def _estimate(project: Project, connection_id: str, store: ScanStore, choice: Choice) -> ProseEstimate:
+def _quick_estimate(project: Project, connection_id: str, store: ScanStore, choice: Choice) -> ProseEstimate:
     connection = warehouse_connection(project, connection_id)
     with open_warehouse(connection_id, connection, project.root) as warehouse:
         catalog = warehouse.read_catalog()
-        found = estimate(
+        texts = estimate(
             catalog,
             store,
             model=str(choice),
@@ -140,13 +164,76 @@ def _estimate(project: Project, connection_id: str, store: ScanStore, choice: Ch
         )
     asked = project.config.scan.relationships
     batches = -(-len(catalog.tables) // asked.max_llm_tables_per_batch)
-    usage = Usage(uncached_input_tokens=found.input_tokens, output_tokens=found.output_tokens)
+    most = batches if texts.calls and asked.llm_proposals else 0
+    return _foreseen(connection_id, choice, texts, most_proposal_calls=most)
+
+
+def _estimate(
+    project: Project,
+    connection_id: str,
+    store: ScanStore,
+    choice: Choice,
+    history: HistoryChoice,
+    emit: Emit,
+) -> ProseEstimate:
+    connection = warehouse_connection(project, connection_id)
+    model, samples = str(choice), project.config.scan.samples
+    proposals = NOTHING
+    with open_warehouse(connection_id, connection, project.root) as warehouse:
+        if project.config.scan.relationships.llm_proposals:
+            scan = _structure(project, warehouse, history, emit)
+            catalog = scan.catalog
+            proposals = estimate_proposals(
+                catalog,
+                scan.found,
+                store,
+                model=model,
+                samples=samples,
+                sample=warehouse.sample_rows,
+                tables_per_batch=project.config.scan.relationships.max_llm_tables_per_batch,
+            )
+        else:
+            catalog = warehouse.read_catalog()
+        texts = estimate(catalog, store, model=model, samples=samples, sample=warehouse.sample_rows)
+    return _foreseen(connection_id, choice, texts, proposals)
+
+
+def _foreseen(
+    connection_id: str,
+    choice: Choice,
+    texts: Estimate,
+    proposals: Estimate = NOTHING,
+    *,
+    most_proposal_calls: int = 0,
+) -> ProseEstimate:
+    input_tokens = texts.input_tokens + proposals.input_tokens
+    output_tokens = texts.output_tokens + proposals.output_tokens
+    usage = Usage(uncached_input_tokens=input_tokens, output_tokens=output_tokens)
     return ProseEstimate(
         connection_id=connection_id,
         model=str(choice),
-        calls=found.calls,
-        most_proposal_calls=batches if found.calls and asked.llm_proposals else 0,
-        input_tokens=found.input_tokens,
-        output_tokens=found.output_tokens,
+        calls=texts.calls + proposals.calls,
+        proposal_calls=proposals.calls,
+        most_proposal_calls=most_proposal_calls,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         cost_usd=cost_usd(choice.model, usage),
+    )
+
+
+def _structure(project: Project, warehouse: Warehouse, history: HistoryChoice, emit: Emit) -> ScanReport:
+    """Scan as an ingest does, up to where it would ask a model."""
+    shards = manifests.read_shards(project.semantic_dir, warehouse.connection_id)
+    wanted = history_settings(project, warehouse.connection_id, history)
+
+    def seen(catalog: Catalog) -> Sequence[ObservedJoin]:
+        past = wanted if isinstance(wanted, str) else observe(warehouse, catalog, wanted, emit=emit)
+        return () if isinstance(past, str) else past.joins
+
+    return scan_connection(
+        warehouse,
+        settings=scan_settings(project),
+        decided=read_decisions(shards.values()),
+        observe=seen,
+        emit=emit,
     )

@@ -19,7 +19,17 @@ from ktx.events import Emit, StageAdvanced, StageFinished, StageStarted, ignore
 from ktx.files import digest, read_text
 from ktx.llm.runtime import Prompt
 from ktx.llm.schema import Answer
-from ktx.scan.describe import HOPELESS, ROLE, Extracts, sampled_rows, table_facts
+from ktx.scan.describe import (
+    HOPELESS,
+    ROLE,
+    Estimate,
+    Extracts,
+    compact_json,
+    sampled_rows,
+    schema_bytes,
+    shown_table,
+    table_facts,
+)
 from ktx.scan.redact import Samples
 from ktx.scan.relationships.find import Found, Proposal
 from ktx.scan.store import ScanStore
@@ -29,6 +39,9 @@ _INSTRUCTIONS = Path(__file__).with_suffix(".md")
 _MOST_COLUMNS = 80
 _MOST_KEYS = 400
 _SAMPLE_ROWS = 2
+_TOKENS_PER_ANSWER = 20
+_TOKENS_PER_TABLE = 40
+"""How long answers are on average: not every silent table is given a reference, and few are given two."""
 
 
 class ProposedLink(Answer):
@@ -129,6 +142,31 @@ def propose_links(
     return Proposed(proposals=tuple(proposals), calls=run.calls, failed=tuple(sorted(run.failed)))
 
 
+def estimate_proposals(
+    catalog: Catalog,
+    found: Found,
+    store: ScanStore,
+    *,
+    model: str,
+    samples: Samples,
+    sample: Callable[[Table, int], Rows],
+    tables_per_batch: int,
+) -> Estimate:
+    """Foresee what proposing would take after a search that found `found`, by building the prompts without sending them."""
+    batches = waiting_batches(
+        silent_tables(catalog, found), store, dialect=catalog.dialect, model=model, samples=samples, size=tables_per_batch
+    )  # fmt: skip
+    size = 0
+    for batch in batches:
+        prompt = proposal_prompt(batch, catalog, found, samples=samples, sample=sample)
+        size += len(prompt.text.encode()) + len(prompt.system[0].encode()) + schema_bytes(ProposedLinks)
+    return Estimate(
+        calls=len(batches),
+        input_tokens=size // 4,
+        output_tokens=sum(_TOKENS_PER_ANSWER + _TOKENS_PER_TABLE * len(batch) for batch in batches),
+    )
+
+
 def proposal_prompt(
     batch: Sequence[Table],
     catalog: Catalog,
@@ -139,7 +177,12 @@ def proposal_prompt(
 ) -> Prompt:
     """Write what is asked about a batch: its tables whole, and of the others the keys."""
     own = {table.ref for table in batch}
-    tables = [_shown(table, sampled_rows(table, samples, sample, limit=_SAMPLE_ROWS)) for table in batch]
+    tables = [
+        shown_table(
+            table, sampled_rows(table, samples, sample, limit=_SAMPLE_ROWS), most_columns=_MOST_COLUMNS
+        )
+        for table in batch
+    ]
     schemas = {table.ref.schema for table in batch}
     others = sorted(
         (key for ref, key in found.keys.primary.items() if ref not in own),
@@ -147,7 +190,7 @@ def proposal_prompt(
     )
     keys = {str(key.table): list(key.columns) for key in others[:_MOST_KEYS]}
     data = {"dialect": catalog.dialect, "keys": keys, "tables": tables}
-    return Prompt(system=(read_text(_INSTRUCTIONS),), text=json.dumps(data, ensure_ascii=False, indent=1))
+    return Prompt(system=(read_text(_INSTRUCTIONS),), text=compact_json(data))
 
 
 async def _ask(
@@ -217,11 +260,6 @@ def _are_columns(table: Table, own: Sequence[str], target: Table, other: Sequenc
         and all(target.column(name) for name in other)
         and (table.ref, tuple(own)) != (target.ref, tuple(other))
     )
-
-
-def _shown(table: Table, rows: list[dict[str, str | None]]) -> dict[str, object]:
-    facts = table_facts(table, most_columns=_MOST_COLUMNS)
-    return {**facts, **({"sample_rows": rows} if rows else {})}
 
 
 def _key(table: Table, *, dialect: str, model: str, samples: Samples) -> str:

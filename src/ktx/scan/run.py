@@ -18,6 +18,8 @@ from ktx.scan.relationships.probe import Question
 from ktx.warehouse.warehouse import Warehouse
 
 _MOST_VIOLATIONS = 0.01
+_TABLES_PER_ROUND = 500
+"""After so many tables the database may forget what it read of them."""
 Propose: TypeAlias = Callable[[Catalog, Found], Sequence[Proposal]]
 
 
@@ -122,23 +124,25 @@ def _profile_all(
     profiles: dict[TableRef, TableProfile] = {}
     failures: list[Failure] = []
     with ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="ktx-profile") as pool:
-        running: dict[Future[TableProfile], Table] = {
-            pool.submit(warehouse.profile_table, table, sample_rows=settings.sample_rows): table
-            for table in catalog.tables
-        }
-        try:
-            for done, finished in enumerate(as_completed(running), start=1):
-                table = running[finished]
-                try:
-                    profiles[table.ref] = finished.result()
-                except (QueryError, OutsideError) as error:
-                    failures.append(Failure(table=table.ref, reason=error.message))
-                emit(StageAdvanced(stage="profiles", done=done, total=total, label=str(table.ref)))
-        except BaseException:
-            for waiting in running:
-                waiting.cancel()
-            warehouse.cancel()
-            raise
+        for start in range(0, total, _TABLES_PER_ROUND):
+            running: dict[Future[TableProfile], Table] = {
+                pool.submit(warehouse.profile_table, table, sample_rows=settings.sample_rows): table
+                for table in catalog.tables[start : start + _TABLES_PER_ROUND]
+            }
+            try:
+                for done, finished in enumerate(as_completed(running), start=start + 1):
+                    table = running[finished]
+                    try:
+                        profiles[table.ref] = finished.result()
+                    except (QueryError, OutsideError) as error:
+                        failures.append(Failure(table=table.ref, reason=error.message))
+                    emit(StageAdvanced(stage="profiles", done=done, total=total, label=str(table.ref)))
+            except BaseException:
+                for waiting in running:
+                    waiting.cancel()
+                warehouse.cancel()
+                raise
+            warehouse.rest()
     rows = sum(profile.profiled_rows for profile in profiles.values())
     emit(StageFinished(stage="profiles", summary=f"{rows:,} rows read"))
     ordered = {table.ref: profiles[table.ref] for table in catalog.tables if table.ref in profiles}

@@ -24,6 +24,7 @@ from ktx.semantic.format import (
 )
 from ktx.semantic.implicit import implicit_measures
 from ktx.semantic.manifest import ShardJoin, ShardTable
+from ktx.semantic.source import Source
 from ktx.semantic.tableref import parse_table_ref
 from ktx.suggest import did_you_mean, nearest
 
@@ -50,13 +51,15 @@ class Draft:
 class Composed:
     """What a connection's files say together: usable sources, and what is wrong with the others, by name."""
 
-    drafts: Mapping[str, Draft]
+    sources: Mapping[str, Source]
     broken: Mapping[str, tuple[Finding, ...]]
     findings: tuple[Finding, ...]
 
 
-def compose(tables: Sequence[ManifestTable], files: Sequence[SourceFile]) -> Composed:
-    """Compose the parsed files of one connection."""
+def compose(
+    tables: Sequence[ManifestTable], files: Sequence[SourceFile], *, build: Callable[[Draft], Source]
+) -> Composed:
+    """Compose the parsed files of one connection; `build` makes each source while its draft is at hand."""
     findings: list[Finding] = []
     broken: dict[str, list[Finding]] = {}
 
@@ -68,7 +71,7 @@ def compose(tables: Sequence[ManifestTable], files: Sequence[SourceFile]) -> Com
     table_by_name = _unique_tables(tables, report)
     file_by_name = _unique_files(files, report)
     disabled = _disabled_conditions(file_by_name)
-    drafts: dict[str, Draft] = {}
+    sources: dict[str, Source] = {}
     for name in sorted({*table_by_name, *file_by_name}):
         if name in broken:
             continue
@@ -78,9 +81,9 @@ def compose(tables: Sequence[ManifestTable], files: Sequence[SourceFile]) -> Com
         draft = composer.compose(table, file)
         report(name, composer.findings)
         if draft is not None and name not in broken:
-            drafts[name] = draft
+            sources[name] = build(draft)
     return Composed(
-        drafts=drafts,
+        sources=sources,
         broken={name: tuple(problems) for name, problems in broken.items()},
         findings=tuple(findings),
     )

@@ -29,6 +29,8 @@ from ktx.semantic.yaml import Path, YamlError, parse_yaml_with_lines
 from ktx.suggest import nearest
 
 MANIFEST_FOLDER = "_schema"
+_DEPTH_OF_COLUMNS = 4
+"""How deep the lines of a manifest go that was found to be right: `tables`, a name, `columns`, a position."""
 _ENDINGS = (".yaml", ".yml")
 _ENTRY_BY_LIST: dict[str, type[BaseModel]] = {
     "columns": ColumnEntry,
@@ -133,7 +135,7 @@ def parse_source_file(file: LayerFile) -> SourceFile | None:
 
 def parse_manifest_file(file: LayerFile) -> tuple[tuple[ManifestTable, ...], tuple[Finding, ...]]:
     """Parse a shard table by table; findings that belong to no table come second."""
-    data, spots, problem = _parse(file)
+    data, spots, problem = _parse(file, depth=_DEPTH_OF_COLUMNS)
     if problem is not None:
         return (), (problem,)
     if data is None:
@@ -149,6 +151,7 @@ def parse_manifest_file(file: LayerFile) -> tuple[tuple[ManifestTable, ...], tup
     try:
         shard = Shard.model_validate(data)
     except ValidationError:
+        spots = _parse(file)[1]
         return tuple(_manifest_table(spots, name, table) for name, table in mapping.items()), ()
     return tuple(
         ManifestTable(file=spots, name=name, table=table) for name, table in shard.tables.items()
@@ -174,7 +177,7 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             yield from _walk(child)
 
 
-def _parse(file: LayerFile) -> tuple[object, Spots, Finding | None]:
+def _parse(file: LayerFile, *, depth: int | None = None) -> tuple[object, Spots, Finding | None]:
     nowhere = Spots(file=file.file)
     if file.text is None:
         problem = Finding(
@@ -186,7 +189,7 @@ def _parse(file: LayerFile) -> tuple[object, Spots, Finding | None]:
         )
         return None, nowhere, problem
     try:
-        data, lines = parse_yaml_with_lines(file.text)
+        data, lines = parse_yaml_with_lines(file.text, depth=depth)
     except YamlError as broken:
         problem = Finding(
             level="error",

@@ -51,7 +51,7 @@ def layer_of(connection_id: str, files: Iterable[LayerFile]) -> Layer:
                 findings.append(_empty(file))
             else:
                 sources.append(parsed)
-    composed = compose(tables, sources)
+    composed = compose(tables, sources, build=_source)
     return _layer(connection_id, composed, findings)
 
 
@@ -62,7 +62,7 @@ def layer_with(
 
     `tables` and `files` hold what the named sources are made of, and every file that disables joins.
     """
-    composed = compose(list(tables), list(files))
+    composed = compose(list(tables), list(files), build=_source)
     kept = {name: source for name, source in base.sources.items() if name not in names}
     stale = {id(finding) for name in names for finding in base.broken.get(name, ())}
     touched = {base.sources[name].place.file for name in names if name in base.sources}
@@ -70,7 +70,7 @@ def layer_with(
         connection_id=base.connection_id,
         sources={
             **kept,
-            **{name: _source(draft) for name, draft in composed.drafts.items() if name in names},
+            **{name: source for name, source in composed.sources.items() if name in names},
         },
         findings=(
             *(one for one in base.findings if id(one) not in stale and one.where.file not in touched),
@@ -86,7 +86,7 @@ def layer_with(
 def _layer(connection_id: str, composed: Composed, findings: list[Finding]) -> Layer:
     return Layer(
         connection_id=connection_id,
-        sources={name: _source(draft) for name, draft in composed.drafts.items()},
+        sources=composed.sources,
         findings=(*findings, *composed.findings),
         broken=composed.broken,
     )

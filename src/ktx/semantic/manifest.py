@@ -5,18 +5,17 @@ key `user`, and through `ktx review`. This module holds the border model of a sh
 conditions, and its rendering. How a new scan meets an older shard is `ktx.semantic.merge`.
 """
 
-import io
 from collections.abc import Mapping
 from typing import cast
 
 import sqlglot
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from sqlglot.tokenizer_core import TokenType
 
 from ktx.catalog import Cardinality, ColumnKind, RelationshipOrigin, TableRef
 from ktx.errors import LayerError
+from ktx.semantic.block import render_block
+from ktx.semantic.yaml import YamlError, parse_yaml
 
 HEADER = (
     "# Written by `ktx ingest`: the tables of one schema, as scanned.\n"
@@ -94,13 +93,12 @@ def parse_shard(text: str, *, file: str) -> Shard:
         LayerError: not YAML, or not a manifest.
     """
     try:
-        data: object = YAML(typ="safe").load(text)  # pyright: ignore[reportUnknownMemberType]
-    except YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        spot = f" (line {line + 1})" if isinstance(line, int) else ""
-        message = f"`{file}` is not YAML{spot}: {getattr(error, 'problem', None) or 'it cannot be parsed'}."
+        data = parse_yaml(text)
+    except YamlError as error:
+        spot = f" (line {error.line})" if error.line else ""
         raise LayerError(
-            message, hint="Restore the file from git, or delete it and run `ktx ingest`."
+            f"`{file}` is not YAML{spot}: {error.message}.",
+            hint="Restore the file from git, or delete it and run `ktx ingest`.",
         ) from error
     try:
         return Shard.model_validate(data if data is not None else {})
@@ -115,12 +113,7 @@ def parse_shard(text: str, *, file: str) -> Shard:
 
 def render_shard(shard: Shard) -> str:
     """Render a shard: known keys in documented order, empty ones left out, then the keys that people added."""
-    writer = YAML(typ="rt")
-    writer.width = 4096
-    writer.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    writer.dump(_plain_shard(shard), stream)  # pyright: ignore[reportUnknownMemberType]
-    return HEADER + stream.getvalue()
+    return HEADER + render_block(_plain_shard(shard))
 
 
 def table_text(ref: TableRef) -> str:

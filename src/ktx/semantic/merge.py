@@ -252,7 +252,7 @@ def _texts(before: Mapping[str, str], comment: str | None, written: str | None) 
 def _joins_by_table(
     structure: Structure, names: Mapping[TableRef, str], previous: Mapping[str, ShardTable]
 ) -> dict[TableRef, list[ShardJoin]]:
-    present = set(names)
+    present, taken = set(names), set(names.values())
     joins: defaultdict[TableRef, list[ShardJoin]] = defaultdict(list)
     outgoing = Counter((one.source, one.target) for one in structure.relationships)
     for one in sorted(structure.relationships, key=_order):
@@ -267,12 +267,12 @@ def _joins_by_table(
     for ref, found in joins.items():
         before = previous.get(names[ref])
         joins[ref] = _kept(found, before, names[ref])
-        _add_unreadable(joins[ref], before, set(names.values()), names[ref])
+        _add_unreadable(joins[ref], before, taken, names[ref])
     for name, table in previous.items():
         ref = table.ref
         if ref in present and ref not in joins:
             kept: list[ShardJoin] = []
-            _add_unreadable(kept, table, set(names.values()), name)
+            _add_unreadable(kept, table, taken, name)
             if kept:
                 joins[ref] = kept
     return dict(joins)

@@ -18,7 +18,7 @@ WindowEdge = Literal["min", "max"]
 NOWHERE = Place()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
     """A column of a source; one with `expr` is computed from other columns.
 
@@ -55,7 +55,7 @@ class NonAdditive:
     place: Place = NOWHERE
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measure:
     """A named aggregate: over columns, or derived from other measures.
 
@@ -84,7 +84,7 @@ class Segment:
     place: Place = NOWHERE
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Join:
     """A way from the source that holds it to another, under a whole SQL condition.
 

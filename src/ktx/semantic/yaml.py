@@ -7,6 +7,7 @@ may occur once, there is one document per file, and no tag can make anything but
 import importlib
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -55,14 +56,14 @@ def parse_yaml(text: str) -> object:
     return _build(text, None)
 
 
-def parse_yaml_with_lines(text: str) -> tuple[object, dict[Path, int]]:
-    """Give the value, and the 1-based line of every key and every item of a list.
+def parse_yaml_with_lines(text: str, *, depth: int | None = None) -> tuple[object, dict[Path, int]]:
+    """Give the value, and the 1-based line of every key and every item of a list, down to `depth` steps.
 
     Raises:
         YamlError: as `parse_yaml`.
     """
     lines: dict[Path, int] = {}
-    return _build(text, lines), lines
+    return _build(text, lines, depth=sys.maxsize if depth is None else depth), lines
 
 
 @dataclass
@@ -77,9 +78,9 @@ class _Frame:
     seen: set[str] = field(default_factory=set[str])
 
 
-def _build(text: str, lines: dict[Path, int] | None) -> object:
+def _build(text: str, lines: dict[Path, int] | None, *, depth: int = sys.maxsize) -> object:
     try:
-        return _assemble(_events(text.removeprefix("\ufeff")), lines)
+        return _assemble(_events(text.removeprefix("\ufeff")), lines, depth)
     except MarkedYAMLError as broken:
         facts: Any = broken
         mark = facts.problem_mark or facts.context_mark
@@ -93,7 +94,7 @@ def _build(text: str, lines: dict[Path, int] | None) -> object:
         raise YamlError(str(broken).splitlines()[0] if str(broken) else "not well-formed") from broken
 
 
-def _assemble(events: Iterator[tuple[str, Any]], lines: dict[Path, int] | None) -> object:
+def _assemble(events: Iterator[tuple[str, Any]], all_lines: dict[Path, int] | None, depth: int) -> object:
     stack: list[_Frame] = []
     anchors: dict[str, object] = {}
     result: object = None
@@ -104,6 +105,7 @@ def _assemble(events: Iterator[tuple[str, Any]], lines: dict[Path, int] | None) 
             if event.anchor is not None:
                 anchors[event.anchor] = value
         elif kind == "MappingStartEvent" or kind == "SequenceStartEvent":
+            lines = all_lines if len(stack) <= depth else None
             here = _path(stack) if lines is not None else ()
             _ensure_plain(event)
             stack.append(
@@ -135,7 +137,7 @@ def _assemble(events: Iterator[tuple[str, Any]], lines: dict[Path, int] | None) 
         if not stack:
             result = value
             continue
-        _put(stack[-1], value, event, lines)
+        _put(stack[-1], value, event, all_lines if len(stack) <= depth else None)
     return result
 
 

@@ -3,6 +3,7 @@ r"""Markdown as evidence: front matter, title, first sentence, and parts of a bo
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,7 @@ _FENCE = "---"
 _MAX_HEAD_CHARS = 64_000
 _MAX_HEAD_VALUES = 5_000
 _MAX_HEAD_DEPTH = 8
+_BEGINNING_CHARS = 50_000
 _MAX_INLINE_CHARS = 4_000
 _SENTENCE_END = re.compile(
     "(?<=[.!?\\u3002\\uff01\\uff1f\\u2026])[\"'\\u201d\\u2019)\\]]*(?=\\s|$)|(?<=[\\u3002\\uff01\\uff1f])"
@@ -30,6 +32,7 @@ _SENTENCE_END = re.compile(
 _NOT_AN_END = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|incl|no|nr|dr|mr|mrs|ms|z\.B|d\.h)|\b[A-Z]|^\d+)\.$", re.IGNORECASE
 )
+_FIELD = re.compile(r"^[\w-]+:", re.MULTILINE)
 _UNSEEN = frozenset({"html_inline", "image"})
 
 
@@ -107,11 +110,9 @@ def title_of(text: str) -> str:
     >>> title_of("Intro\n\nNet `revenue`\n=======\n")
     'Net revenue'
     """
-    tokens = _parse(text)
-    for at, token in enumerate(tokens):
-        if token.type == "heading_open":
-            found = _plain(tokens[at + 1].content)
-            if found:
+    for tokens in _parsed_from_the_start(text):
+        for at, token in enumerate(tokens):
+            if token.type == "heading_open" and (found := _plain(tokens[at + 1].content)):
                 return found
     return ""
 
@@ -122,12 +123,12 @@ def first_sentence(text: str, *, max_chars: int = 200) -> str:
     >>> first_sentence("# Refunds\n\n**Refunds** count, e.g. as negative revenue. They are rare.")
     'Refunds count, e.g. as negative revenue.'
     """
-    tokens = _parse(text)
-    for at, token in enumerate(tokens):
-        if token.type == "paragraph_open" and tokens[at + 1].type == "inline":
-            plain = _plain(tokens[at + 1].content)
-            if any(char.isalnum() for char in plain):
-                return shortened(_until_sentence_end(plain), max_chars)
+    for tokens in _parsed_from_the_start(text):
+        for at, token in enumerate(tokens):
+            if token.type == "paragraph_open" and tokens[at + 1].type == "inline":
+                plain = _plain(tokens[at + 1].content)
+                if any(char.isalnum() for char in plain):
+                    return shortened(_until_sentence_end(plain), max_chars)
     return ""
 
 
@@ -162,6 +163,21 @@ def split_parts(text: str, *, max_chars: int = PART_CHARS) -> tuple[Section, ...
     if len(text) <= max_chars:
         return (Section(text=text, title=title_of(text)),) if text else ()
     return tuple(_packed(list(_pieces(sections(text), max_chars)), max_chars))
+
+
+def part_names(parts: Sequence[Section]) -> list[str]:
+    """Name parts by the headings that they begin with, each once.
+
+    >>> part_names([Section(text="", title=title) for title in ("Refunds", "", "Refunds")])
+    ['refunds', 'part', 'refunds-2']
+    """
+    seen: Counter[str] = Counter()
+    names: list[str] = []
+    for part in parts:
+        name = slug_of(part.title, max_chars=40) or "part"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return names
 
 
 def shortened(text: str, max_chars: int) -> str:
@@ -288,8 +304,18 @@ def _lines(text: str) -> list[str]:
     return [f"{line}\n" for line in text.split("\n")[:-1]] + [text[text.rfind("\n") + 1 :]]
 
 
+def _parsed_from_the_start(text: str) -> Iterator[list[Token]]:
+    """Read the beginning, where a title and a first sentence nearly always stand, and then the whole if it takes that."""
+    if len(text) > _BEGINNING_CHARS:
+        yield _parse(text[: text.rfind("\n", 0, _BEGINNING_CHARS) + 1])
+    yield _parse(text)
+
+
 def _parse(text: str) -> list[Token]:
-    """Read the blocks alone: inline markup is costly, and of interest in few places."""
+    """Read the blocks alone: inline markup is costly, and of interest in few places. Front matter counts as blank lines."""
+    head, body = split_front_matter(text)
+    if head and _FIELD.search(head):
+        text = "\n" * text[: len(text) - len(body)].count("\n") + body
     return _block_parser().parse(text.replace("\r", " "))
 
 

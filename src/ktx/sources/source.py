@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from ktx.catalog import Catalog, Table, TableRef
@@ -26,11 +27,17 @@ class Target:
 
         An exact spelling wins over others.
         """
-        if self.catalog is None:
-            return ()
-        found = tuple(table for table in self.catalog.tables if _may_be(table.ref, ref))
+        alike = self._by_name.get(ref.name.casefold(), ())
+        found = tuple(table for table in alike if _may_be(table.ref, ref))
         exact = tuple(table for table in found if table.ref.name == ref.name)
         return exact or found
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, tuple[Table, ...]]:
+        found: dict[str, list[Table]] = {}
+        for table in self.catalog.tables if self.catalog is not None else ():
+            found.setdefault(table.ref.name.casefold(), []).append(table)
+        return {name: tuple(tables) for name, tables in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,9 @@ class Driver:
     capabilities: Capabilities = Capabilities()
     sample: Sample = sample_first_rows
     max_select_columns: int = 600
+    most_profile_cells: int = 0
+    """Tables with no more values than this are profiled from their rows. Only where the text's order and equality are those
+    of its letters, and where rows cost nothing to fetch."""
     text_type: str = "TEXT"
     has_nested_columns: bool = False
     """Whether a dot in a column's name is a path into a record; no plain name has a dot there."""

@@ -1,5 +1,6 @@
 """From the rows of a driver's bulk catalog queries to a `Catalog`: pairing, scoping, ordering, and the gaps met."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def _foreign_keys(
 
 
 def _column(record: Record, dialect: str) -> Column:
-    native = _text(record["native_type"]) or ""
+    native = sys.intern(_text(record["native_type"]) or "")
     return Column(
         name=str(record["column_name"]),
         native_type=native,

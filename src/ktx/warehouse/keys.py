@@ -83,15 +83,14 @@ def _inclusion_query(number: int, check: InclusionCheck, *, text_type: str) -> e
         *(exp.EQ(this=_key_column("c", index), expression=_key_column("p", index)) for index in width),
         copy=False,
     )
-    return (
-        exp.select(
-            exp.alias_(exp.Literal.number(number), "check_number"),
-            exp.alias_(exp.Count(this=exp.Star()), "child_keys"),
-            exp.alias_(exp.Count(this=_key_column("p", 0)), "matched_keys"),
-        )
-        .from_(child.subquery("c"))
-        .join(parent.subquery("p"), on=on, join_type="left")
-    )
+    tree = exp.select(
+        exp.alias_(exp.Literal.number(number), "check_number", copy=False),
+        exp.alias_(exp.Count(this=exp.Star()), "child_keys", copy=False),
+        exp.alias_(exp.Count(this=_key_column("p", 0)), "matched_keys", copy=False),
+        copy=False,
+    ).from_(child.subquery("c", copy=False), copy=False)
+    tree.append("joins", exp.Join(this=parent.subquery("p", copy=False), side="LEFT", on=on))
+    return tree
 
 
 def _both_ends(keys: exp.Select, *, width: int, limit: int) -> exp.Query:
@@ -99,10 +98,9 @@ def _both_ends(keys: exp.Select, *, width: int, limit: int) -> exp.Query:
     ends: list[exp.Query] = []
     for name, is_descending in (("low", False), ("high", True)):
         order = [exp.Ordered(this=exp.column(f"k{index}"), desc=is_descending) for index in range(width)]
-        end = keys.copy().order_by(*order).limit(max(1, limit // 2))
-        ends.append(
-            exp.select(*(exp.column(f"k{index}") for index in range(width))).from_(end.subquery(name))
-        )
+        end = keys.copy().order_by(*order, copy=False).limit(max(1, limit // 2), copy=False)
+        columns = (exp.column(f"k{index}") for index in range(width))
+        ends.append(exp.select(*columns, copy=False).from_(end.subquery(name, copy=False), copy=False))
     return exp.union(*ends, distinct=True, copy=False)
 
 
@@ -111,15 +109,16 @@ def _distinct_keys(table: TableRef, columns: Sequence[str], *, as_type: str | No
     for index, name in enumerate(columns):
         column: exp.Expr = column_expression(name)
         if as_type is not None:
-            column = exp.cast(column, as_type)
-        selected.append(exp.alias_(column, f"k{index}"))
-    return _non_null(table, columns, selected).distinct()
+            column = exp.cast(column, as_type, copy=False)
+        selected.append(exp.alias_(column, f"k{index}", copy=False))
+    return _non_null(table, columns, selected).distinct(copy=False)
 
 
 def _non_null(table: TableRef, columns: Sequence[str], selected: Sequence[exp.Expr]) -> exp.Select:
-    tree = exp.select(*selected).from_(table_expression(table))
+    tree = exp.select(*selected, copy=False).from_(table_expression(table), copy=False)
     for name in columns:
-        tree = tree.where(exp.not_(exp.Is(this=column_expression(name), expression=exp.Null())))
+        filled = exp.Not(this=exp.Is(this=column_expression(name), expression=exp.Null()))
+        tree = tree.where(filled, copy=False)
     return tree
 
 

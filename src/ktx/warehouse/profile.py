@@ -1,13 +1,11 @@
 """Look at a table's data once: how many rows, nulls and distinct values, how long, from where to where.
 
 One query reads the table, or a bounded sample of it, and aggregates every column; one more counts the values of text
-columns that have few. Both are trees for the driver's dialect.
+columns that have few. Both are trees for the driver's dialect. A small table of a local database is read as it is instead.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
-from decimal import Decimal
 
 from sqlglot import exp
 
@@ -16,11 +14,10 @@ from ktx.warehouse.driver import Driver
 from ktx.warehouse.identify import column_expression, table_expression
 from ktx.warehouse.keys import Run
 from ktx.warehouse.kinds import is_binary, is_plain_text
+from ktx.warehouse.small import fits, profile_rows
+from ktx.warehouse.values import MAX_VALUE_LENGTH, MAX_VALUES, most_frequent, render_value
 
 _SAMPLE = "sampled_rows"
-_MAX_VALUES = 100
-"""A text column with more distinct values than this has no value list."""
-_MAX_VALUE_LENGTH = 200
 _PER_COLUMN = 6
 
 
@@ -38,6 +35,10 @@ def profile_table(table: Table, *, sample_rows: int, driver: Driver, run: Run) -
     Whether there are more is seen from the sample itself, which asks for one row beyond the bound; estimates are only
     trusted for the size of a table that is larger.
     """
+    if fits(table, sample_rows=sample_rows, driver=driver):
+        small = profile_rows(table, sample_rows=sample_rows, driver=driver, run=run)
+        if small is not None:
+            return small
     width = max(1, driver.max_select_columns // _PER_COLUMN)
     rows, profiles = 0, list[ColumnProfile]()
     for start in range(0, max(1, len(table.columns)), width):
@@ -119,10 +120,10 @@ def _length(value: exp.Expr, driver: Driver) -> exp.Expr:
 
 def _shortened(value: exp.Expr, driver: Driver) -> exp.Expr:
     if driver.substring_function:
-        bounds = [exp.Literal.number(1), exp.Literal.number(_MAX_VALUE_LENGTH)]
+        bounds = [exp.Literal.number(1), exp.Literal.number(MAX_VALUE_LENGTH)]
         return exp.Anonymous(this=driver.substring_function, expressions=[value.copy(), *bounds])
     return exp.Substring(
-        this=value.copy(), start=exp.Literal.number(1), length=exp.Literal.number(_MAX_VALUE_LENGTH)
+        this=value.copy(), start=exp.Literal.number(1), length=exp.Literal.number(MAX_VALUE_LENGTH)
     )
 
 
@@ -145,7 +146,7 @@ def _with_top_values(
     wanted = [
         (index, column)
         for index, (column, profile) in enumerate(zip(table.columns, profiles, strict=True))
-        if column.kind == "string" and 0 < profile.distinct_count <= _MAX_VALUES and _is_short(profile)
+        if column.kind == "string" and 0 < profile.distinct_count <= MAX_VALUES and _is_short(profile)
     ]
     if not wanted:
         return tuple(profiles)
@@ -157,17 +158,13 @@ def _with_top_values(
     for number, value, count in found.rows:
         counts.setdefault(_integer(number), []).append((str(value), _integer(count)))
     return tuple(
-        replace(profile, top_values=_most_frequent(counts[index])) if index in counts else profile
+        replace(profile, top_values=most_frequent(counts[index])) if index in counts else profile
         for index, profile in enumerate(profiles)
     )
 
 
 def _is_short(profile: ColumnProfile) -> bool:
-    return profile.max_length is not None and profile.max_length <= _MAX_VALUE_LENGTH
-
-
-def _most_frequent(counts: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(counts, key=lambda pair: (-pair[1], pair[0]))[:_MAX_VALUES])
+    return profile.max_length is not None and profile.max_length <= MAX_VALUE_LENGTH
 
 
 def _value_counts(index: int, column: Column, driver: Driver) -> exp.Select:
@@ -196,23 +193,6 @@ def _over_sample(
         table_expression(table.ref), selected or [exp.Star()], sample_rows + 1, table.row_count
     )
     return tree.with_(_SAMPLE, as_=sample, copy=False)
-
-
-def render_value(value: object) -> str | None:
-    """Render a value of a row as short text that reads the same on every run and database.
-
-    >>> render_value(Decimal("2.50")), render_value(datetime(2024, 1, 2, 3, 4))
-    ('2.50', '2024-01-02T03:04:00')
-    """
-    match value:
-        case None:
-            return None
-        case Decimal():
-            return format(value, "f")
-        case datetime() | date() | time():
-            return value.isoformat()
-        case _:
-            return str(value)[:_MAX_VALUE_LENGTH]
 
 
 def _integer(value: object) -> int:

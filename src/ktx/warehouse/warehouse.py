@@ -148,6 +148,13 @@ class Warehouse:
         for session in running:
             session.cancel()
 
+    def rest(self) -> None:
+        """Close the sessions that nobody uses: an embedded database then gives back the memory of all that it has read."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
     def close(self) -> None:
         """Close all sessions; running statements are cancelled first."""
         self.cancel()

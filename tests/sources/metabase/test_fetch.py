@@ -200,6 +200,30 @@ def test_a_card_in_a_form_that_cannot_be_read_hides_no_other() -> None:
     assert all("\x1b" not in page.body and len(page.summary) <= 200 for page in said.pages)
 
 
+def test_cards_that_multiply_or_chain_without_end_are_refused_by_name() -> None:
+    content = shop.content()
+    for n in range(2000, 2040):
+        content.cards.append(
+            _native(
+                n, f"SELECT * FROM {{{{#{n + 1}}}}} a, {{{{#{n + 1}}}}} b" if n < 2039 else "SELECT 1 AS x"
+            )
+        )
+    content.cards += [_native(n, f"SELECT * FROM {{{{#{n + 1}}}}} a") for n in range(3000, 4500)]
+    with shop.serve(content) as server:
+        snapshot = _source(server).fetch(emit=ignore)
+    large, deep = snapshot.document("card/2000"), snapshot.document("card/3000")
+    assert large is not None
+    assert deep is not None
+    assert "too large" in large.text
+    assert "too deeply" in deep.text
+    assert "SELECT 1 AS x" in snapshot.document("card/2037").text  # type: ignore[union-attr]
+
+
+def _native(id_: int, sql: str) -> dict[str, Any]:
+    query = {"type": "native", "database": 1, "native": {"query": sql}}
+    return {"id": id_, "name": f"Chain {id_}", "type": "question", "database_id": 1, "dataset_query": query}
+
+
 def _deep(levels: int) -> dict[str, Any]:
     query: dict[str, Any] = {"source-table": 11}
     for _ in range(levels):

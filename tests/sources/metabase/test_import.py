@@ -9,6 +9,7 @@ import pytest
 from ktx.events import ignore
 from ktx.sources.definition import Definition
 from ktx.sources.evidence import Snapshot
+from ktx.sources.metabase.documents import CardData
 from ktx.sources.metabase.source import MetabaseSource
 from ktx.sources.source import Interpretation, MemoryShelf, Target
 from landed import ask, land, problems, rows, target_of, values
@@ -142,6 +143,21 @@ def test_a_column_that_metabase_calls_sensitive_is_hidden(said: Interpretation) 
 def test_a_key_that_only_metabase_knows_becomes_the_grain(said: Interpretation) -> None:
     assert _named(said, "products").grain == ("id",)
     assert _named(said, "orders").grain == ()
+
+
+def test_a_key_carried_into_a_joined_model_counts_only_where_no_row_repeats(
+    source: MetabaseSource, snapshot: Snapshot, targets: tuple[Target, Target], said: Interpretation
+) -> None:
+    assert _named(said, "order_lines").grain == ("id",)
+    card = snapshot.document("card/203")
+    assert card is not None
+    assert isinstance(card.data, CardData)
+    products_id = card.data.info.result_metadata[0].model_copy(update={"id": shop.FIELDS["products.id"]})
+    info = card.data.info.model_copy(update={"result_metadata": (products_id,)})
+    other = dataclasses.replace(card, data=dataclasses.replace(card.data, info=info))
+    documents = tuple(other if one.id == card.id else one for one in snapshot.documents)
+    again = source.interpret(dataclasses.replace(snapshot, documents=documents), targets)
+    assert _named(again, "order_lines").grain == ()
 
 
 def test_two_keys_to_one_table_become_two_roles(said: Interpretation) -> None:

@@ -183,6 +183,7 @@ def test_other_kinds_are_refused_with_the_kinds_that_work() -> None:
 
 def test_text_that_is_empty_huge_or_not_utf8_is_refused() -> None:
     assert "holds no text" in refusal(b" \n\t\n")
+    assert "holds no text" in refusal(b"---\nsummary: Only a head\n---\n\n")
     assert "at most 50 can be read" in refusal(b"a" * (MAX_BYTES + 1))
     assert "at most 5,000,000 can be read" in refusal(b"a" * 5_000_001)
     assert "is not UTF-8 text" in refusal("Größe".encode("latin-1"))

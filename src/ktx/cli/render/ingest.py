@@ -49,6 +49,11 @@ def estimate_text(estimates: Sequence[ProseEstimate]) -> str:
             f"{one.connection_id}: {one.calls:,} calls of {one.model}, about {one.input_tokens:,} tokens in and "
             f"{one.output_tokens:,} out, {money} (list prices of {one.prices_as_of})"
         )
+        if one.proposal_calls:
+            lines.append(
+                f"  {one.proposal_calls:,} of the calls ask for references of tables that names and values leave alone "
+                "(`scan.relationships.llmProposals`)"
+            )
         if one.most_proposal_calls:
             lines.append(
                 f"  and at most {one.most_proposal_calls:,} more, for references of tables that names and values leave alone "

@@ -39,6 +39,10 @@ class WarehouseProbe:
                 return [None]
             return [answer for question in questions for answer in self.look_up([question])]
 
+    def rest(self) -> None:
+        """Close the sessions that nobody uses."""
+        self._warehouse.rest()
+
     def smallest(
         self, table: TableRef, columns: Sequence[str], size: int
     ) -> Mapping[str, tuple[str, ...]] | None:
@@ -68,7 +72,7 @@ class WarehouseProbe:
                 child_columns=question.columns,
                 parent=question.target,
                 parent_columns=question.target_columns,
-                limit=_MOST_CHILD_VALUES,
+                limit=None if question.has_few_rows else _MOST_CHILD_VALUES,
                 as_text=question.as_text,
             )
             for question in plain

@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ktx.catalog import Catalog, Evidence, Relationship, TableProfile, TableRef
@@ -16,11 +15,11 @@ from ktx.scan.relationships.naming import Naming, read_names
 from ktx.scan.relationships.observed import Observed
 from ktx.scan.relationships.polymorphic import polymorphic_candidates
 from ktx.scan.relationships.probe import Answer, Budget, Probe, Question
+from ktx.scan.relationships.rounds import ask_all
 from ktx.scan.relationships.score import Thresholds, decide, score, surprise, surprise_bits
 from ktx.scan.relationships.siblings import sibling_candidates
 from ktx.scan.relationships.values import value_candidates
 
-_PER_QUERY = 12
 _NEAR = 0.015
 _GUESSED_KEY = 0.97
 _LEAST_CONFIDENCE = 0.55
@@ -81,6 +80,7 @@ class _Search:
     budget: Budget
     observed: Observed
     found: list[Relationship] = field(default_factory=list[Relationship])
+    decided: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
     solved: set[tuple[TableRef, str]] = field(default_factory=set[tuple[TableRef, str]])
     proven: dict[tuple[TableRef, tuple[str, ...]], bool] = field(
         default_factory=dict[tuple[TableRef, tuple[str, ...]], bool]
@@ -204,6 +204,8 @@ def _keep_decided(search: _Search, decided: Sequence[Relationship]) -> None:
             one.target, set()
         ):
             search.found.append(one)
+            if one.origin == "manual":
+                search.decided.add((one.source, one.source_columns, one.target, one.target_columns))
             if one.decision == "accepted" and len(one.source_columns) == 1 and not one.condition:
                 search.solved.add((one.source, one.source_columns[0]))
 
@@ -490,21 +492,16 @@ def _settle_mutual(search: _Search) -> None:
 
 
 def _ask(search: _Search, by_table: Mapping[TableRef, Sequence[Question]]) -> dict[Question, Answer | None]:
-    answers: dict[Question, Answer | None] = {}
     if search.probe is None:
-        return answers
-    batches: list[list[Question]] = []
-    for table, questions in by_table.items():
-        unique = list(dict.fromkeys(questions))
-        for start in range(0, len(unique), _PER_QUERY):
-            batch = unique[start : start + _PER_QUERY]
-            columns = ", ".join(sorted({name for question in batch for name in question.columns}))
-            if search.budget.spend(f"references of {table} ({columns})"):
-                batches.append(batch)
-    with ThreadPoolExecutor(max_workers=search.settings.concurrency, thread_name_prefix="ktx-keys") as pool:
-        for batch, found in zip(batches, pool.map(search.probe.look_up, batches), strict=True):
-            answers.update(zip(batch, found, strict=True))
-    return answers
+        return {}
+    return ask_all(
+        by_table, probe=search.probe, budget=search.budget, concurrency=search.settings.concurrency
+    )
+
+
+def _have_few_rows(search: _Search, *tables: TableRef) -> bool:
+    profiles = [search.profiles.get(table) for table in tables]
+    return all(profile is not None and profile.is_exact for profile in profiles)
 
 
 def _question(search: _Search, one: Candidate) -> Question:
@@ -517,6 +514,7 @@ def _question(search: _Search, one: Candidate) -> Question:
             _needs_text(search, one.table, name, one.key, other)
             for name, other in zip(one.columns, one.key.columns, strict=True)
         ),
+        has_few_rows=_have_few_rows(search, one.table, one.key.table),
     )
 
 
@@ -578,11 +576,4 @@ def _identity(one: Relationship) -> tuple[object, ...]:
 
 
 def _was_decided(search: _Search, one: Candidate) -> bool:
-    return any(
-        known.source == one.table
-        and known.source_columns == one.columns
-        and known.target == one.key.table
-        and known.target_columns == one.key.columns
-        for known in search.found
-        if known.origin == "manual"
-    )
+    return (one.table, one.columns, one.key.table, one.key.columns) in search.decided

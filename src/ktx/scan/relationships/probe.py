@@ -18,7 +18,10 @@ class Counted:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Are the values of `columns` all found in `target_columns`? `where` keeps only rows with a value in a column."""
+    """Are the values of `columns` all found in `target_columns`? `where` keeps only rows with a value in a column.
+
+    `has_few_rows` says that every row of both tables was profiled: questions of several such tables may share a query.
+    """
 
     table: TableRef
     columns: tuple[str, ...]
@@ -26,6 +29,7 @@ class Question:
     target_columns: tuple[str, ...]
     as_text: bool = False
     where: tuple[str, str] | None = None
+    has_few_rows: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,11 @@ class Probe(Protocol):
         ...
 
     def look_up(self, questions: Sequence[Question]) -> Sequence[Answer | None]:
-        """Answer inclusion questions of one table in one query."""
+        """Answer inclusion questions in one query."""
+        ...
+
+    def rest(self) -> None:
+        """Give back what the database holds in memory for us, between two rounds of questions."""
         ...
 
     def smallest(

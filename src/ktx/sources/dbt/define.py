@@ -6,7 +6,7 @@ from typing import Final
 
 from ktx.sources.dbt_project.draft import Draft, Link, node_names, tags_of
 from ktx.sources.dbt_project.expressions import Unsayable, column_names, column_of, parse_row_expression
-from ktx.sources.dbt_project.files import node_named
+from ktx.sources.dbt_project.parts import node_named
 from ktx.sources.dbt_project.place import NoPlace, Place, place_nodes
 from ktx.sources.dbt_project.plain import as_flag, as_list, as_text, as_texts
 from ktx.sources.dbt_project.project import Node, Project, TestEntry

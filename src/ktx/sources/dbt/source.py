@@ -10,7 +10,7 @@ from ktx.sources.dbt.pages import pages_of
 from ktx.sources.dbt.units import units_of
 from ktx.sources.dbt_project.config import PROJECT_FILES
 from ktx.sources.dbt_project.draft import Draft
-from ktx.sources.dbt_project.files import node_named
+from ktx.sources.dbt_project.parts import node_named
 from ktx.sources.dbt_project.place import NoPlace
 from ktx.sources.dbt_project.read import ProjectReading, evidence_of, fetch_project, read_project
 from ktx.sources.definition import Definition

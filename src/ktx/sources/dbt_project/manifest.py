@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Final
 
 from ktx.sources.dbt_project.checks import make_test
-from ktx.sources.dbt_project.files import node_named, plain_freshness, primary_key, read_column
 from ktx.sources.dbt_project.jinja import has_jinja
-from ktx.sources.dbt_project.plain import as_map, as_maps, as_text, as_texts
+from ktx.sources.dbt_project.parts import node_named, plain_freshness, primary_key, read_column
+from ktx.sources.dbt_project.plain import as_map, as_maps, as_text, as_texts, is_map
 from ktx.sources.dbt_project.project import (
     ColumnDoc,
     DocsBlock,
@@ -114,14 +114,26 @@ def why_stale(
         problem = _differs(files.by_id[id_], said.by_id[id_])
         if problem:
             return problem
-    for key in ("semantic_models", "metrics"):
-        pairs = [{as_text(one.get("name")) for _, one in getattr(project, key)} for project in (files, said)]
-        if key == "metrics" or any("semantic_model" in node.raw for node in files.nodes):
-            if not pairs[0] <= pairs[1]:
-                return f"`{min(pairs[0] - pairs[1])}` is only in the files"
-        elif pairs[0] != pairs[1]:
-            return f"`{min(pairs[0] ^ pairs[1])}` is not in both"
+    for mine, other in zip(_semantic_names(files), _semantic_names(said), strict=True):
+        if mine != other:
+            first = min(mine ^ other)
+            return f"`{first}` is only in {'the files' if first in mine else 'the manifest'}"
     return None
+
+
+def _semantic_names(project: Project) -> tuple[set[str], set[str]]:
+    """Give the names of all semantic models and metrics, those that stand under models and measures too."""
+    models = {as_text(one.get("name")) for _, one in project.semantic_models}
+    metrics = {as_text(one.get("name")) for _, one in project.metrics}
+    for _, one in project.semantic_models:
+        measures = as_maps(one.get("measures"))
+        metrics |= {as_text(it.get("name")) for it in measures if it.get("create_metric") is True}
+    for node in project.nodes:
+        said = node.raw.get("semantic_model")
+        if said is True or (is_map(said) and as_map(said).get("enabled") is not False):
+            models.add(as_text(as_map(said).get("name")) or node.name)
+            metrics |= {as_text(it.get("name")) for it in as_maps(node.raw.get("metrics"))}
+    return models, metrics
 
 
 def _same_code(entry: Mapping[str, object], document: Document) -> bool:

@@ -39,12 +39,16 @@ def place_nodes(project: Project, targets: Sequence[Target]) -> Mapping[str, Pla
     Where the schema is not known (dbt's own target says it), the tables found for certain tell which schema the target is.
     """
     usual: Counter[tuple[str, str | None]] = Counter()
+    candidates = {node.id: _candidates(node, targets) for node in project.nodes}
     for node in project.nodes:
-        found = _candidates(node, targets)
+        found = candidates[node.id]
         if len(found) == 1 and node.kind != "source" and node.relation.custom_schema is None:
             usual[found[0].target.connection_id, found[0].table.ref.schema] += 1
     order = sorted(usual, key=lambda key: (-usual[key], key[0], key[1] or ""))
-    return {node.id: _place(node, targets, order[0] if order else None) for node in project.nodes}
+    return {
+        node.id: _place(node, candidates[node.id], targets, order[0] if order else None)
+        for node in project.nodes
+    }
 
 
 def place_relation(relation: Relation, targets: Sequence[Target]) -> Place | NoPlace:
@@ -68,12 +72,14 @@ def _candidates(node: Node, targets: Sequence[Target]) -> list[Place]:
     return found
 
 
-def _place(node: Node, targets: Sequence[Target], usual: tuple[str, str | None] | None) -> Place | NoPlace:
+def _place(
+    node: Node, found: list[Place], targets: Sequence[Target], usual: tuple[str, str | None] | None
+) -> Place | NoPlace:
     if node.kind == "model" and node.materialized == "ephemeral":
         return NoPlace(
             reason="no_physical_table", detail=f"`{node.name}` is ephemeral: it is no table of the warehouse."
         )
-    return _chosen(_candidates(node, targets), node.relation, targets, usual)
+    return _chosen(found, node.relation, targets, usual)
 
 
 def _chosen(

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from ktx.errors import SourceError
 from ktx.files import digest
 from ktx.sources.dbt_project.config import PROJECT_FILES, ProjectConfig, is_under
-from ktx.sources.dbt_project.files import project_config, project_from_files
+from ktx.sources.dbt_project.files import project_from_files
 from ktx.sources.dbt_project.manifest import (
     project_from_manifest,
     schema_version,
@@ -17,6 +17,7 @@ from ktx.sources.dbt_project.manifest import (
 )
 from ktx.sources.dbt_project.plain import as_map
 from ktx.sources.dbt_project.project import Project
+from ktx.sources.dbt_project.reading import project_config
 from ktx.sources.dbt_project.yaml11 import YamlError, parse_yaml
 from ktx.sources.evidence import Document, Snapshot, Unread
 from ktx.sources.tree import Tree
@@ -106,12 +107,15 @@ def read_project(snapshot: Snapshot) -> ProjectReading:
 
 
 def evidence_of(snapshot: Snapshot, *paths: str | None) -> tuple[str, ...]:
-    """Give the documents among these paths, sorted; where there is none, the manifest, else the first document."""
+    """Give the documents among these paths, sorted; where there is none, what stands for the whole."""
     found = sorted({path for path in paths if path and snapshot.document(path) is not None})
     if found:
         return tuple(found)
-    artifact = next((one.id for one in snapshot.documents if one.kind in _ARTIFACTS), None)
-    return (artifact or snapshot.documents[0].id,) if artifact or snapshot.documents else ()
+    by_kind = {document.kind: document.id for document in snapshot.documents}
+    for kind in ("manifest", "semantic_manifest", "project"):
+        if kind in by_kind:
+            return (by_kind[kind],)
+    return (snapshot.documents[0].id if snapshot.documents else "",)
 
 
 def _with_files(said: Project, files: Project) -> Project:

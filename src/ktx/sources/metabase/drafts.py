@@ -69,6 +69,13 @@ class Draft:
         found = column_of(self.table, name)
         return found.name if found is not None else None
 
+    def identifies(self, column: str) -> bool:
+        """Tell whether one column tells the rows of the table apart."""
+        if self.table is None:
+            return self.grain == (column,)
+        keys = (self.table.primary_key, *self.table.unique_keys, self.grain)
+        return any(tuple(key) == (column,) for key in keys)
+
     def taken(self) -> set[str]:
         """Give the names that a measure or segment may not take, letter case aside."""
         physical = [column.name for column in self.table.columns] if self.table is not None else []
@@ -317,8 +324,7 @@ def add_join(
         raise Unsayable(
             "missing_target_table", f"`{info.name}` of `{other.name}` is not in the same warehouse."
         )
-    keys = (other.table.primary_key, *other.table.unique_keys, other.grain)
-    if not any(tuple(key) == (target_column,) for key in keys):
+    if not other.identifies(target_column):
         raise Unsayable(
             "expression_not_supported", f"Nothing says that `{other.name}.{target_column}` is unique."
         )

@@ -1,8 +1,8 @@
 """Reading a Metabase: databases, collections, cards with their SQL, dashboards, segments, older metrics."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from ktx.files import digest
 from ktx.sources.api import Api, Refused
 from ktx.sources.evidence import Document, Snapshot, Unread
 from ktx.sources.loose import Versions, as_list, as_mapping
+from ktx.sources.metabase.cardsql import CardSql
 from ktx.sources.metabase.documents import (
     CardData,
     CollectionData,
@@ -25,11 +26,9 @@ from ktx.sources.metabase.documents import (
     dashboard_document,
     database_document,
     segment_document,
-    stripped,
     table_document,
 )
-from ktx.sources.metabase.mbql import MbqlQuery, parse_query
-from ktx.sources.metabase.native import Filled, Sources, Unresolved, card_references, fill
+from ktx.sources.metabase.native import Filled
 from ktx.sources.metabase.scope import Folders, Scope, has_card, holds
 from ktx.sources.metabase.wire import (
     CardInfo,
@@ -41,13 +40,11 @@ from ktx.sources.metabase.wire import (
     SnippetInfo,
     TableInfo,
 )
-from ktx.sources.placing import Unsayable
 from ktx.sources.prose import one_line
 from ktx.sources.source import Shelf
 
 _PAGE: Final = 200
 _MAX_PAGES: Final = 500
-_CONVERSION_TRIES: Final = 3
 _Wire = TypeVar("_Wire", bound=BaseModel)
 _STAGE: Final = "metabase"
 
@@ -81,12 +78,10 @@ class Reader:
     _unread: dict[str, str] = field(default_factory=dict[str, str])
     _notes: set[str] = field(default_factory=set[str])
     _cards: dict[int, CardInfo | None] = field(default_factory=dict[int, "CardInfo | None"])
-    _queries: dict[int, MbqlQuery | None] = field(default_factory=dict[int, "MbqlQuery | None"])
-    _sql: dict[int, Filled | str] = field(default_factory=dict[int, "Filled | str"])
-    _unconverted: dict[int, str] = field(default_factory=dict[int, str])
-    _snippets: dict[str, str] = field(default_factory=dict[str, str])
-    _fields: dict[int, str] = field(default_factory=dict[int, str])
-    _metadata: dict[int, str] = field(default_factory=dict[int, str])
+
+    @cached_property
+    def _sql(self) -> CardSql:
+        return CardSql(api=self.api, shelf=self.shelf, card=self._card)
 
     @property
     def _versions(self) -> Versions:
@@ -192,10 +187,10 @@ class Reader:
         for table in sorted(tables, key=lambda one: one.id):
             for one in table.fields:
                 column = exp.column(one.name, table=table.name).sql(identify=False)
-                self._fields[one.id] = column
+                self._sql.fields[one.id] = column
                 names.append(f"{one.id}={table.schema_}.{column}")
             yield table_document(TableData(info=table, database_id=database.id))
-        self._metadata[database.id] = digest("\n".join(names))
+        self._sql.metadata[database.id] = digest("\n".join(names))
 
     def _folders(self) -> Folders:
         rows = self._items("collection", "/api/collection")
@@ -243,7 +238,7 @@ class Reader:
                 wanted.add(id_)
         queue = sorted(wanted)
         while scope.mode == "ONLY" and queue:
-            for id_ in self._references(queue.pop()):
+            for id_ in self._sql.references(queue.pop()):
                 card = self._card(id_)
                 if id_ not in wanted and card is not None and not card.archived and self._is_mapped(card):
                     wanted.add(id_)
@@ -279,65 +274,38 @@ class Reader:
         self._cards[id_] = card
         return card
 
-    def _query(self, id_: int) -> MbqlQuery | None:
-        if id_ not in self._queries:
-            card = self._card(id_)
-            try:
-                self._queries[id_] = parse_query(card.dataset_query or {}) if card is not None else None
-            except (Unsayable, RecursionError):
-                self._queries[id_] = None
-        return self._queries[id_]
-
-    def _references(self, id_: int) -> tuple[int, ...]:
-        query = self._query(id_)
-        if query is None:
-            return ()
-        native = [one for stage in query.stages for one in card_references(stage.native or "")]
-        return tuple(sorted({*query.cards(), *native}))
-
-    def _made_of(self, id_: int) -> set[int]:
-        """Give all cards that a card is made of, itself only where it refers to itself."""
-        seen: set[int] = set()
-        queue = [id_]
-        while queue:
-            for one in self._references(queue.pop()):
-                if one not in seen:
-                    seen.add(one)
-                    queue.append(one)
-        return seen
-
     def _note_unconverted(self, chosen: Sequence[int]) -> None:
         """Keep a model that Metabase failed to turn into SQL from looking deleted; a question only loses its SQL."""
         kinds = {id_: card.kind for id_ in chosen if (card := self._cards.get(id_)) is not None}
-        rows = {one for id_, kind in kinds.items() if kind == "metric" for one in self._references(id_)}
+        rows = {one for id_, kind in kinds.items() if kind == "metric" for one in self._sql.references(id_)}
         needed = {id_ for id_, kind in kinds.items() if kind == "model"} | (
             rows - {id_ for id_ in rows if kinds.get(id_) == "metric"}
         )
         for id_ in sorted(needed):
-            for failed in sorted({id_, *self._made_of(id_)} & set(self._unconverted)):
-                self._missed(f"card/{id_}", self._unconverted[failed])
-        if self._unconverted:
-            self._notes.add(f"Metabase did not turn {len(self._unconverted)} queries into SQL.")
+            for failed in sorted({id_, *self._sql.made_of(id_)} & set(self._sql.unconverted)):
+                self._missed(f"card/{id_}", self._sql.unconverted[failed])
+        if self._sql.unconverted:
+            self._notes.add(f"Metabase did not turn {len(self._sql.unconverted)} queries into SQL.")
 
     def _read_snippets(self) -> None:
         if not any(
             "snippet" in (stage.native or "").lower()
             for id_ in self._cards
-            if (query := self._query(id_)) is not None
+            if (query := self._sql.query(id_)) is not None
             for stage in query.stages
         ):
             return
         rows = self._items("snippet", "/api/native-query-snippet")
         for one in self._parsed(SnippetInfo, rows, "snippet"):
             if not one.archived:
-                self._snippets[one.name] = one.content
+                self._sql.snippets[one.name] = one.content
 
     def _card_documents(self, chosen: list[int], folders: Folders) -> Iterator[Document]:
         for done, id_ in enumerate(chosen, 1):
             card = self._card(id_)
             if card is None:
                 continue
-            sql = self._sql_of(id_, ())
+            sql = self._sql.sql_of(id_)
             data = CardData(
                 info=card,
                 path=folders.path(card.collection_id),
@@ -348,65 +316,6 @@ class Reader:
                 StageAdvanced(stage=_STAGE, done=done, total=len(chosen), label=one_line(card.name, 60))
             )
             yield card_document(data, self.url)
-
-    def _sql_of(self, id_: int, within: tuple[int, ...]) -> Filled | str:
-        """Give a card's SQL, or in words why it has none."""
-        if id_ in within:
-            way = " → ".join(f"card {one}" for one in (*within[within.index(id_) :], id_))
-            return f"it refers to itself: {way}"
-        if id_ not in self._sql:
-            found = self._resolved(id_, (*within, id_))
-            if isinstance(found, str) and within and "refers to itself" in found:
-                return found
-            self._sql[id_] = found
-        return self._sql[id_]
-
-    def _resolved(self, id_: int, within: tuple[int, ...]) -> Filled | str:
-        card, query = self._card(id_), self._query(id_)
-        if card is None:
-            return f"card {id_} is not there"
-        if query is None:
-            return "its query has a form that is not known"
-        native = query.native
-        if native is None:
-            return self._converted(card)
-
-        def other(one: int) -> Filled:
-            found = self._sql_of(one, within)
-            if isinstance(found, str):
-                raise Unresolved(found if "refers to itself" in found else f"card {one} has no SQL: {found}")
-            return found
-
-        sources = Sources(card=other, snippet=self._snippets.get, field=self._fields.get)
-        try:
-            return fill(native.native or "", native.tags, sources)
-        except Unresolved as error:
-            return str(error)
-
-    def _converted(self, card: CardInfo) -> Filled | str:
-        """Ask Metabase for the SQL of a query built in its editor; an answer is kept until something in it changes."""
-        seen = self._made_of(card.id)
-        inside = [self._card(one) for one in (card.id, *sorted(seen))]
-        parts = [json.dumps(stripped(one.dataset_query if one else None), sort_keys=True) for one in inside]
-        parts = [self._metadata.get(card.database_id or 0, ""), *sorted(parts)]
-        key = f"sql/{digest(chr(10).join(parts))}"
-        sql = self.shelf.get(key)
-        if sql is None:
-            payload = {**(card.dataset_query or {}), "database": card.database_id, "pretty": False}
-            try:
-                answer = self.api.call(
-                    "POST", "/api/dataset/native", payload=payload, tries=_CONVERSION_TRIES
-                )
-            except SourceError as error:
-                self._unconverted[card.id] = one_line(error.message, 500)
-                return f"Metabase did not turn it into SQL ({one_line(error.message)})"
-            answered = as_mapping(answer)
-            text = answered.get("query")
-            if not isinstance(text, str) or answered.get("params"):
-                return "Metabase's answer holds no whole SQL"
-            sql = text.strip().rstrip(";")
-            self.shelf.put(key, sql)
-        return Filled(sql=sql, cards=tuple(sorted(seen)))
 
     def _dashboards(self, folders: Folders, chosen: Sequence[int]) -> Iterator[Document]:
         titles = {id_: one_line(card.name) for id_ in chosen if (card := self._cards.get(id_)) is not None}

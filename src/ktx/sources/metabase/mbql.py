@@ -120,6 +120,45 @@ def parse_inner(data: Mapping[str, object]) -> MbqlQuery:
     return MbqlQuery(stages=tuple(_nested(data, 0)))
 
 
+def join_ends(join: Join) -> tuple[int, int]:
+    """Give the fields of a join: ours, and the one of the joined table.
+
+    Raises:
+        Unsayable: it is more than a left join of a table on one equality, which keeps our rows as they are.
+    """
+    condition = join.conditions[0] if len(join.conditions) == 1 else None
+    if (
+        join.strategy != "left-join"
+        or join.table is None
+        or not isinstance(condition, Clause)
+        or condition.op != "="
+        or len(condition.args) != 2
+    ):
+        raise Unsayable(
+            "expression_not_supported",
+            f"The join `{join.alias}` is more than a left join of a table on one equality.",
+        )
+    ours: list[int] = []
+    theirs: list[int] = []
+    for side in condition.args:
+        if (
+            not isinstance(side, Clause)
+            or side.op != "field"
+            or not side.args
+            or not isinstance(side.args[0], int)
+        ):
+            raise Unsayable(
+                "expression_not_supported", f"The join `{join.alias}` does not compare two fields."
+            )
+        alias = side.options.get("join-alias")
+        if alias not in (None, join.alias) or side.options.get("source-field"):
+            raise Unsayable("expression_not_supported", f"The join `{join.alias}` starts from another join.")
+        (theirs if alias == join.alias else ours).append(side.args[0])
+    if len(ours) != 1:
+        raise Unsayable("expression_not_supported", f"The join `{join.alias}` does not compare both sides.")
+    return ours[0], theirs[0]
+
+
 def parse_clause(data: object, depth: int = 0) -> Argument:
     """Read a clause, a value, or a list of them.
 
@@ -250,7 +289,9 @@ def _expressions(data: object) -> Iterator[tuple[str, Argument]]:
 def _join(data: Mapping[str, object]) -> Join:
     stages = [_mapping(one) for one in as_list(data.get("stages"))]
     inner: Mapping[str, object] = stages[0] if len(stages) == 1 else {}
-    is_plain = not (set(inner) - {"lib/type", "source-table", "source-card", "lib/options"})
+    is_plain = not (
+        set(inner) - {"lib/type", "source-table", "source-card", "lib/options", "lib/stage-metadata"}
+    )
     table, card = _rows_of(inner if stages else data)
     conditions = as_list(data.get("conditions")) or ([data["condition"]] if data.get("condition") else [])
     alias = data.get("alias")

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from ktx.sources.definition import MeasureFact, SegmentFact
 from ktx.sources.metabase.drafts import Draft, World, add_join, kind_of
-from ktx.sources.metabase.mbql import Argument, Clause, Join, MbqlQuery, Stage, parse_inner
+from ktx.sources.metabase.mbql import Argument, Clause, MbqlQuery, Stage, join_ends, parse_inner
 from ktx.sources.metabase.models import Cards, result_column
 from ktx.sources.metabase.translate import Resolved, Translator
 from ktx.sources.metabase.wire import OldMetricInfo, SegmentInfo
@@ -129,7 +129,7 @@ class Measures:
         if stage.has_limit:
             raise Unsayable("expression_not_supported", "It counts a limited number of rows only.")
         for join in stage.joins:
-            mine, theirs = _ends(join)
+            mine, theirs = join_ends(join)
             add_join(self.world, draft, self._own(draft, mine, Clause(op="field")).tree.name, theirs)
         translator = self._translator(draft, stage)
         expr = translator.text(translator.aggregate(stage.aggregations[0]))
@@ -267,7 +267,7 @@ class Measures:
         join = next((one for one in stage.joins if one.alias == alias), None)
         if join is None:
             raise Unsayable("unresolved_reference", f"There is no join `{alias}`.")
-        mine, theirs = _ends(join)
+        mine, theirs = join_ends(join)
         key = self._own(draft, mine, Clause(op="field")).tree.name
         made = add_join(self.world, draft, key, theirs)
         if isinstance(ref, str):
@@ -310,43 +310,8 @@ def _single(query: MbqlQuery) -> Stage:
         raise Unsayable("expression_not_supported", "It aggregates in several stages.")
     stage = query.stages[0]
     for join in stage.joins:
-        _ends(join)
+        join_ends(join)
     return stage
-
-
-def _ends(join: Join) -> tuple[int, int]:
-    """Give the fields of a join: ours, and the one of the joined table. Only a left join on one equality keeps our rows."""
-    condition = join.conditions[0] if len(join.conditions) == 1 else None
-    if (
-        join.strategy != "left-join"
-        or join.table is None
-        or not isinstance(condition, Clause)
-        or condition.op != "="
-        or len(condition.args) != 2
-    ):
-        raise Unsayable(
-            "expression_not_supported",
-            f"The join `{join.alias}` is more than a left join of a table on one equality.",
-        )
-    ours: list[int] = []
-    theirs: list[int] = []
-    for side in condition.args:
-        if (
-            not isinstance(side, Clause)
-            or side.op != "field"
-            or not side.args
-            or not isinstance(side.args[0], int)
-        ):
-            raise Unsayable(
-                "expression_not_supported", f"The join `{join.alias}` does not compare two fields."
-            )
-        alias = side.options.get("join-alias")
-        if alias not in (None, join.alias) or side.options.get("source-field"):
-            raise Unsayable("expression_not_supported", f"The join `{join.alias}` starts from another join.")
-        (theirs if alias == join.alias else ours).append(side.args[0])
-    if len(ours) != 1:
-        raise Unsayable("expression_not_supported", f"The join `{join.alias}` does not compare both sides.")
-    return ours[0], theirs[0]
 
 
 def _all(filters: tuple[Argument, ...]) -> Argument:

@@ -10,7 +10,7 @@ from sqlglot.errors import SqlglotError
 from ktx.sources.definition import ColumnFact
 from ktx.sources.metabase.documents import CardData
 from ktx.sources.metabase.drafts import Draft, World, add_join, kind_of
-from ktx.sources.metabase.mbql import MbqlQuery, Stage, parse_query
+from ktx.sources.metabase.mbql import MbqlQuery, Stage, join_ends, parse_query
 from ktx.sources.metabase.wire import ResultColumn
 from ktx.sources.placing import Unsayable
 from ktx.sources.prose import sentence, slug
@@ -122,7 +122,7 @@ class Cards:
             draft.columns[one.name] = ColumnFact(
                 name=one.name, description=sentence(one.description), kind=kind_of(one.base_type)
             )
-        draft.grain = tuple(one.name for one in columns if one.semantic_type == "type/PK")[:1]
+        draft.grain = self._grain(data, columns)
         for one in columns:
             _, info = self.world.fields.get(one.id or 0, (0, None))
             if info is not None and info.fk_target_field_id is not None:
@@ -130,6 +130,36 @@ class Cards:
                     add_join(self.world, draft, one.name, info.fk_target_field_id)
                 except Unsayable as why:
                     self.world.lacks(f"card/{data.info.id}", f"foreign key {one.name}", why)
+
+    def _grain(self, data: CardData, columns: list[ResultColumn]) -> tuple[str, ...]:
+        """Give the key of a query's rows where there is exactly one.
+
+        A key that Metabase carried over from a table counts only where the rows are still that table's; in SQL it is what
+        somebody said of the model.
+        """
+        keys = [one for one in columns if one.semantic_type == "type/PK"]
+        query = self.query(data.info.id)
+        if len(keys) != 1:
+            return ()
+        if query.native is None:
+            stage = query.stages[0]
+            table_id, info = self.world.fields.get(keys[0].id or 0, (0, None))
+            if len(query.stages) != 1 or stage.aggregations or stage.breakouts or info is None:
+                return ()
+            if table_id != stage.table or not self._keeps_rows(stage):
+                return ()
+        return (keys[0].name,)
+
+    def _keeps_rows(self, stage: Stage) -> bool:
+        """Tell whether no join of a stage can repeat a row."""
+        for join in stage.joins:
+            try:
+                table_id, info = self.world.fields.get(join_ends(join)[1], (0, None))
+                if info is None or not self.world.table(table_id).identifies(info.name):
+                    return False
+            except Unsayable:
+                return False
+        return True
 
 
 def _is_plain(stage: Stage) -> bool:

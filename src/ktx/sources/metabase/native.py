@@ -13,6 +13,7 @@ _TOKEN: Final = re.compile(r"'[^'{\[]*'|\[\[|\]\]|\{\{(.*?)\}\}|--[^\n]*|/\*.*?\
 _CARD: Final = re.compile(r"#(\d+)(?:-[^}]*)?")
 _PLAIN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 _MAX_DEPTH: Final = 20
+_MAX_CHARS: Final = 500_000
 _EQUAL: Final = frozenset(
     {"category", "id", "string/=", "number/=", "location/city", "location/state", "location/country"}
 )
@@ -102,6 +103,8 @@ def fill(sql: str, tags: Mapping[str, object], sources: Sources, *, depth: int =
     if block is not None:
         raise Unresolved("an optional block `[[` is not closed")
     parts.append(sql[end:])
+    if sum(map(len, parts)) > _MAX_CHARS:
+        raise Unresolved("it grows too large when its references are followed")
     variables = {one.name: one for filled in whole for one in filled.variables}
     return Filled(
         sql="".join(parts).strip().rstrip(";").rstrip(),

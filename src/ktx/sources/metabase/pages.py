@@ -19,6 +19,7 @@ from ktx.sources.prose import clean, fenced, one_line, packed, slug
 from ktx.sources.source import UnitPlan
 
 _PER_PAGE: Final = 30
+_SHOWN: Final = 12
 _STATES: Final = {
     "filled": "has a default",
     "left out": "optional, left out here",
@@ -104,6 +105,7 @@ def collection_pages(
 ) -> Iterator[PageFact]:
     """Give the pages of the collections that hold a question, metric, model or dashboard, by collection."""
     keys: set[str] = set()
+    titles = {entry.data.info.id: one_line(entry.data.info.name, 80) for entry in entries.values()}
     for path, collection, documents in _by_collection(snapshot):
         cards = sorted(
             (entries[one.id] for one in documents if one.id in entries),
@@ -128,6 +130,7 @@ def collection_pages(
                 collection,
                 run,
                 dashboards if at == 0 else [],
+                titles=titles,
                 tags=tags,
                 refs=tuple(name for name in names if name != names[at]),
             )
@@ -140,6 +143,7 @@ def _page(
     cards: Sequence[Entry],
     dashboards: Sequence[Document],
     *,
+    titles: Mapping[int, str],
     tags: tuple[str, ...],
     refs: tuple[str, ...],
 ) -> PageFact:
@@ -148,7 +152,7 @@ def _page(
     if collection is not None and collection.info.description:
         lines += [clean(one_line(collection.info.description, 2000)), ""]
     if dashboards:
-        lines += ["## Dashboards", "", *(line for one in dashboards for line in _dashboard(one)), ""]
+        lines += ["## Dashboards", "", *(line for one in dashboards for line in _dashboard(one, titles)), ""]
     if cards:
         lines += ["## Questions", ""]
     for entry in cards:
@@ -156,9 +160,9 @@ def _page(
     if refs:
         lines.append("More: " + ", ".join(f"[[{ref}]]" for ref in refs))
     names = sorted({name for entry in cards for name in _names(entry)})
-    titles = ", ".join(one_line(entry.data.info.name, 60) for entry in cards[:4])
+    listed = ", ".join(one_line(entry.data.info.name, 60) for entry in cards[:4])
     summary = one_line(
-        f"Questions of the Metabase collection {title}" + (f": {titles}" if titles else ""), 200
+        f"Questions of the Metabase collection {title}" + (f": {listed}" if listed else ""), 200
     )
     evidence = [entry.id for entry in cards] + [one.id for one in dashboards]
     if collection is not None:
@@ -183,12 +187,16 @@ def _names(entry: Entry) -> Iterator[str]:
         yield f"{entry.landed.draft.name}.{entry.landed.measure}"
 
 
-def _dashboard(document: Document) -> Iterator[str]:
+def _dashboard(document: Document, titles: Mapping[int, str]) -> Iterator[str]:
     data = document.data
     if not isinstance(data, DashboardData):
         return
     about = f": {one_line(data.info.description, 400)}" if data.info.description else ""
     yield f"- {document.title}{about}"
+    shown = [titles[id_] for id_ in data.cards if id_ in titles]
+    if shown:
+        more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+        yield f"  - shows: {'; '.join(shown[:_SHOWN])}{more}"
     filters = ", ".join(sorted(one_line(one.name, 60) for one in data.info.parameters if one.name))
     if filters:
         yield f"  - filters: {filters}"

@@ -52,11 +52,12 @@ _PLAIN_CALLS: Final[Mapping[str, type[exp.Expr]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A column as SQL, with what is known of its values."""
+    """A column as SQL, with what is known of its values; `unit` is the period that its times are cut to."""
 
     tree: exp.Expr
     kind: ColumnKind | None = None
     is_date: bool = False
+    unit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +155,7 @@ class Translator:
                 "expression_not_supported", "An aggregation within an aggregation has no one meaning."
             )
         if op.endswith("-where"):
-            value = _only(value, self._condition(_at(clause, 1), depth))
+            value = _only(value, self._condition(_at(clause, 1), depth), is_sum=op == "sum-where")
         match op.removesuffix("-where"):
             case "count":
                 return exp.Count(this=value)
@@ -199,7 +200,7 @@ class Translator:
             return found
         if unit not in _UNITS:
             raise Unsayable("expression_not_supported", f"Time by `{unit}` has no translation.")
-        return Resolved(tree=_truncated(found.tree, str(unit)), kind="time", is_date=True)
+        return Resolved(tree=_truncated(found.tree, str(unit)), kind="time", is_date=True, unit=str(unit))
 
     def _condition(self, argument: Argument, depth: int) -> exp.Expr:
         if not isinstance(argument, Clause):
@@ -237,8 +238,10 @@ class Translator:
         """Write what a column is compared with: a text that stands for a time as a time."""
         if side.kind == "time" and isinstance(argument, str):
             if _DAY.fullmatch(argument):
-                return exp.cast(exp.Literal.string(argument), "DATE")
+                return exp.cast(exp.Literal.string(_start(argument, side.unit)), "DATE")
             if _MOMENT.fullmatch(argument):
+                if side.unit is not None:
+                    return exp.cast(exp.Literal.string(_start(argument[:10], side.unit)), "DATE")
                 return exp.cast(exp.Literal.string(argument.replace("T", " ")), "TIMESTAMP")
             raise Unsayable(
                 "expression_not_supported", "A filter names a time in a form that has no translation."
@@ -364,8 +367,11 @@ def _wrapped(tree: exp.Expr) -> exp.Expr:
     return exp.Paren(this=tree) if isinstance(tree, exp.Binary | exp.Connector | exp.Not | exp.Neg) else tree
 
 
-def _only(value: exp.Expr, condition: exp.Expr) -> exp.Expr:
-    return exp.Case(ifs=[exp.If(this=condition, true=value)])
+def _only(value: exp.Expr, condition: exp.Expr, *, is_sum: bool = False) -> exp.Expr:
+    """Take a value from rows that meet a condition; a sum over none of them is zero, as in Metabase."""
+    return exp.Case(
+        ifs=[exp.If(this=condition, true=value)], default=exp.Literal.number(0) if is_sum else None
+    )
 
 
 def _percentile(value: exp.Expr, share: float) -> exp.Expr:
@@ -377,6 +383,24 @@ def _percentile(value: exp.Expr, share: float) -> exp.Expr:
 
 def _truncated(tree: exp.Expr, unit: str) -> exp.Expr:
     return exp.TimestampTrunc(this=tree, unit=exp.var(unit.upper()))
+
+
+def _start(day: str, unit: str | None) -> str:
+    """Give the first day of the period that a day lies in.
+
+    >>> _start("2025-05-17", "quarter")
+    '2025-04-01'
+    """
+    year, month = day[:4], int(day[5:7])
+    match unit:
+        case "year":
+            return f"{year}-01-01"
+        case "quarter":
+            return f"{year}-{(month - 1) // 3 * 3 + 1:02d}-01"
+        case "month":
+            return f"{year}-{month:02d}-01"
+        case _:
+            return day
 
 
 def _by_day(side: Resolved, values: tuple[Argument, ...]) -> Resolved:

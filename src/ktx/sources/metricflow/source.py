@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from ktx.errors import SourceError
 from ktx.events import Emit
 from ktx.sources.dbt_project.draft import Draft, node_names
-from ktx.sources.dbt_project.files import node_named
 from ktx.sources.dbt_project.jinja import calls
+from ktx.sources.dbt_project.parts import node_named
 from ktx.sources.dbt_project.place import NoPlace, place_nodes, place_relation
 from ktx.sources.dbt_project.project import Relation
 from ktx.sources.dbt_project.read import evidence_of, fetch_project, read_project

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import sqlglot
@@ -68,6 +69,10 @@ class Conditions:
             raise Unsayable(f"`{shown(text)}` aggregates, where a condition on rows is needed.")
         return tree
 
+    @cached_property
+    def _keyed(self) -> Mapping[str, tuple[Standing, ...]]:
+        return by_entity(self.standings)
+
     def _named(self, name: str, home: Standing, time_dimension: str) -> exp.Expr:
         """Give what a bare name means, which is only said for names such as `order__status`."""
         if "__" not in name and name.lower() != "metric_time":
@@ -122,14 +127,13 @@ class Conditions:
 
     def _ways(self, home: Standing, path: tuple[str, ...]) -> Iterator[tuple[Standing, str | None]]:
         """Give where a path of entities leads, each with the qualifier under which it is reached."""
-        keyed = by_entity(self.standings)
         ways: list[tuple[Standing, str | None]] = [(home, None)]
         for hop, entity in enumerate(path[:_MAX_HOPS]):
             reached: list[tuple[Standing, str | None]] = []
             for standing, qualifier in ways:
                 if hop == 0 and entity in standing.model.primary_entities:
                     reached.append((standing, qualifier))
-                for other in keyed.get(entity, ()):
+                for other in self._keyed.get(entity, ()):
                     if other.draft is standing.draft:
                         if other is not standing:
                             reached.append((other, qualifier))

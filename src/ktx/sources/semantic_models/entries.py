@@ -89,14 +89,12 @@ def read_dimension(entry: Mapping[str, object]) -> Dimension:
     if kind not in {"categorical", "time"}:
         raise BadEntry(f"The dimension `{name}` has the unknown type `{kind}`.")
     params = as_map(entry.get("type_params"))
-    validity = as_map(params.get("validity_params")) or as_map(entry.get("validity_params"))
     granularity = as_text(params.get("time_granularity")) or as_text(entry.get("granularity"))
     return Dimension(
         name=name,
         expr=expression_text(entry.get("expr")) or name,
         is_time=kind == "time",
         granularity=granularity.lower() or None if kind == "time" else None,
-        is_validity=bool(validity.get("is_start") or validity.get("is_end")),
         description=as_text(entry.get("description")),
         label=as_text(entry.get("label")),
     )

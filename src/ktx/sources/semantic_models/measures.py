@@ -1,7 +1,8 @@
 """Metrics to measures: each lands on the table of its first input, or is named with the reason why it cannot."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Literal
 
 from sqlglot import exp
@@ -9,6 +10,7 @@ from sqlglot import exp
 from ktx.sources.dbt_project.expressions import (
     UnknownColumn,
     Unsayable,
+    as_said,
     column_of,
     mapped_columns,
     parse_plain,
@@ -70,7 +72,7 @@ class Measures:
                 )
         for standing in self._all():
             for one in standing.model.aggregations:
-                if one.name in self._metrics or self._shown_by(one.name) is not None:
+                if one.name in self._metrics or one.name in self._plain:
                     continue
                 found = self._measure(one.name)
                 if isinstance(found, Unsayable):
@@ -81,42 +83,47 @@ class Measures:
     def _all(self) -> Sequence[Standing]:
         return [self.standings[name] for name in sorted(self.standings)]
 
-    @property
+    @cached_property
     def _metrics(self) -> Mapping[str, Metric]:
         return {metric.name: metric for metric in self.semantics.metrics}
 
-    def _owner(self, measure: str) -> tuple[Standing, Aggregation] | None:
+    @cached_property
+    def _owners(self) -> Mapping[str, tuple[Standing, Aggregation]]:
+        """The measures that have a place, by name, with where they are."""
+        found: dict[str, tuple[Standing, Aggregation]] = {}
         for standing in self._all():
             for one in standing.model.aggregations:
-                if one.name == measure:
-                    return standing, one
-        return None
+                found.setdefault(one.name, (standing, one))
+        return found
 
-    def _shown_by(self, measure: str) -> Metric | None:
-        """Give the metric that is exactly this measure."""
-        plain = Input(name=measure)
-        return next(
-            (
-                metric
-                for metric in self.semantics.metrics
-                if metric.type == "simple" and not metric.filters and metric.fill is None
-                and metric.inputs in {(plain,), (replace(plain, joins_timespine=True),)}
-            ),
-            None,
-        )  # fmt: skip
+    @cached_property
+    def _plain(self) -> Mapping[str, Metric]:
+        """The metrics that are exactly one measure, by that measure's name."""
+        found: dict[str, Metric] = {}
+        for metric in self.semantics.metrics:
+            is_bare = metric.type == "simple" and not metric.filters and metric.fill is None
+            if (
+                is_bare
+                and len(metric.inputs) == 1
+                and not (metric.inputs[0].filters or metric.inputs[0].fill)
+            ):
+                found.setdefault(metric.inputs[0].name, metric)
+        return found
 
     def _named(self, name: str) -> _Landed | Unsayable:
         """Give what an input names: a metric, else a measure."""
         if name in self._metrics:
             return self._metric(name)
-        shown_by = self._shown_by(name)
+        shown_by = self._plain.get(name)
         return self._metric(shown_by.name) if shown_by is not None else self._measure(name)
 
     def _metric(self, name: str) -> _Landed | Unsayable:
         key = f"metric {name}"
         if key not in self._landed:
-            if key in self._stack or len(self._stack) > _MAX_DEPTH:
+            if key in self._stack:
                 return Unsayable(f"`{name}` is defined by itself.")
+            if len(self._stack) > _MAX_DEPTH:
+                return Unsayable(f"`{name}` stands behind too many other metrics.")
             self._stack.append(key)
             try:
                 self._landed[key] = self._build(self._metrics[name])
@@ -130,7 +137,7 @@ class Measures:
         key = f"measure {name}"
         if key not in self._landed:
             try:
-                owner = self._owner(name)
+                owner = self._owners.get(name)
                 if owner is None:
                     raise UnknownColumn(f"There is no metric or measure `{name}` that has a place.")
                 self._landed[key] = self._simple(owner[0], owner[1], name, owner[0].model.path)
@@ -150,7 +157,7 @@ class Measures:
                 return self._build_over(metric, _derived)
             case "cumulative":
                 asked = metric.inputs[0].name if metric.inputs else "the measure"
-                shown_by = None if asked in self._metrics else self._shown_by(asked)
+                shown_by = None if asked in self._metrics else self._plain.get(asked)
                 asked = shown_by.name if shown_by is not None else asked
                 raise _Refused(
                     "cumulative_metric_unsupported",
@@ -169,7 +176,7 @@ class Measures:
                 raise UnknownColumn(f"Its semantic model `{metric.model}` has no place.")
             return self._simple(standing, metric.own, metric.name, metric.path, metric=metric)
         used = metric.inputs[0]
-        owner = self._owner(used.name)
+        owner = self._owners.get(used.name)
         if owner is None:
             raise UnknownColumn(f"There is no measure `{used.name}` that has a place.")
         return self._simple(owner[0], owner[1], metric.name, metric.path, metric=metric, used=used)
@@ -317,7 +324,7 @@ def _derived(metric: Metric, references: list[exp.Expr], home: Standing) -> exp.
 def _aggregate(one: Aggregation, standing: Standing) -> str:
     """Write the aggregate of a measure."""
     tree = parse_row_expression(one.expr, standing.draft.place)
-    text = tree.sql(dialect=standing.draft.place.target.dialect)
+    text = as_said(one.expr, tree, standing.draft.place)
     match one.agg:
         case "sum" | "min" | "max" | "median":
             return f"{one.agg}({text})"
@@ -328,7 +335,7 @@ def _aggregate(one: Aggregation, standing: Standing) -> str:
         case "count_distinct":
             return f"count(distinct {text})"
         case "sum_boolean":
-            return f"sum(CASE WHEN {text} THEN 1 ELSE 0 END)"
+            return f"sum(case when {text} then 1 else 0 end)"
         case "percentile":
             return f"percentile({text}, {_fraction(one)})"
         case _:

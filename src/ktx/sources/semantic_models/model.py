@@ -21,13 +21,12 @@ class Entity:
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """An attribute; `granularity` is set for a time. `is_validity` marks the ends of a row's validity (SCD type 2)."""
+    """An attribute; `granularity` is set for a time."""
 
     name: str
     expr: str
     is_time: bool = False
     granularity: str | None = None
-    is_validity: bool = False
     description: str = ""
     label: str = ""
 

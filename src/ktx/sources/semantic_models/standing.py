@@ -11,9 +11,9 @@ from ktx.sources.dbt_project.draft import Draft, Link
 from ktx.sources.dbt_project.expressions import (
     UnknownColumn,
     Unsayable,
+    as_said,
     column_names,
     parse_row_expression,
-    written,
 )
 from ktx.sources.definition import ColumnFact
 from ktx.sources.evidence import UnmappedReason
@@ -77,9 +77,10 @@ def stand(model: SemanticModel, draft: Draft, report: Report) -> Standing:
 
 def link(standings: Sequence[Standing]) -> None:
     """Join every pair of standings that share an entity which is a key on one side."""
+    keyed = by_entity(standings)
     for one in standings:
         for entity in one.model.entities:
-            for other in standings:
+            for other in keyed.get(entity.name, ()):
                 _link(one, entity, other)
 
 
@@ -157,7 +158,7 @@ def _land(dimension: Dimension, tree: exp.Expr, draft: Draft) -> str:
         name=dimension.name,
         description=said,
         kind=_kind(dimension, tree, draft),
-        expr=written(tree, place),
+        expr=as_said(dimension.expr, tree, place),
         natural_granularity=granularity,
     )
     before = draft.columns.get(dimension.name)

@@ -65,7 +65,7 @@ def to_markdown(data: bytes, *, name: str) -> Converted:
             f"`{name}` holds {len(found.markdown):,} characters of text; at most {MAX_CHARS:,} can be read.",
             hint="split it",
         )
-    if not found.markdown.strip():
+    if not split_front_matter(found.markdown)[1].strip():
         raise UsageError(f"`{name}` holds no text.")
     return found
 

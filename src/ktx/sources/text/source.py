@@ -15,9 +15,9 @@ from ktx.files import digest
 from ktx.sources.definition import PageFact
 from ktx.sources.evidence import Document, Snapshot, Unread
 from ktx.sources.markdown import (
-    Section,
     first_sentence,
     parse_front_matter,
+    part_names,
     shortened,
     slug_of,
     split_front_matter,
@@ -143,16 +143,14 @@ def _documents(item: TextItem, id_: str) -> list[Document]:
     key, title = _key_and_title(item, converted.title, converted.markdown)
     if not item.name:
         id_ = f"text/{key}-{digest(item.content)[:8]}"
-    body = split_front_matter(converted.markdown)[1]
-    head = converted.markdown[: len(converted.markdown) - len(body)]
-    parts = split_parts(body) or (Section(text=""),)
-    names = _part_names([part.title for part in parts])
+    parts = split_parts(converted.markdown)
+    names = part_names(parts)
     return [
         Document(
             id=id_ if len(parts) == 1 else f"{id_}#{name}",
             kind="text",
             title=title if len(parts) == 1 else f"{title}: {part.title or f'part {at}'}",
-            text=part.text if at > 1 else head + part.text,
+            text=part.text,
             data=Part(
                 item=id_, key=key, title=title, label=item.label, at=at, of=len(parts), notes=converted.notes
             ),
@@ -234,16 +232,6 @@ def _stem(name: str) -> str:
     base = _base(name)
     stem, dot, _ = base.rpartition(".")
     return stem if dot and stem else base
-
-
-def _part_names(titles: Sequence[str]) -> list[str]:
-    seen: Counter[str] = Counter()
-    names: list[str] = []
-    for title in titles:
-        name = slug_of(title, max_chars=40) or "part"
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return names
 
 
 def _names(head: Mapping[str, object], field: str) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ and fails, or drops a HAVING as always true and answers wrongly. Both steps that
 
 _CATALOG = CatalogQueries(
     tables="""
-        SELECT schema_name, table_name, 'table' AS kind, comment, estimated_size AS row_count
+        SELECT schema_name, table_name, 'table' AS kind, comment,
+               CASE WHEN sql ILIKE '% COLLATE %' THEN NULL ELSE estimated_size END AS row_count
         FROM duckdb_tables() WHERE NOT internal AND NOT temporary AND database_name = current_database()
         UNION ALL
         SELECT schema_name, view_name, 'view', comment, NULL
@@ -57,7 +58,8 @@ _CATALOG = CatalogQueries(
         WHERE constraint_type = 'FOREIGN KEY' AND database_name = current_database()
     """,
 )
-"""DuckDB keeps foreign keys inside one schema, so the target's schema is the table's own."""
+"""DuckDB keeps foreign keys inside one schema, so the target's schema is the table's own. A table with a collation of its own has
+no row estimate: only the database knows which of its texts are equal."""
 
 
 def duckdb_driver(connection_id: str, path: Path) -> Driver:
@@ -68,6 +70,7 @@ def duckdb_driver(connection_id: str, path: Path) -> Driver:
         capabilities=Capabilities(is_local=True),
         open_session=lambda: DuckdbSession(connection_id, path),
         catalog=_CATALOG,
+        most_profile_cells=20_000,
     )
 
 
@@ -102,8 +105,7 @@ class DuckdbSession:
         connection = self._connection
         with deadline(timeout_s, connection.interrupt) as limit:
             try:
-                self._ensure_one_select(sql)
-                connection.execute(sql, list(parameters))
+                connection.execute(self._one_select(sql), list(parameters))
                 described = connection.description or []
                 fetched: list[tuple[object, ...]] = (
                     connection.fetchall() if max_rows is None else connection.fetchmany(max_rows + 1)
@@ -123,12 +125,13 @@ class DuckdbSession:
         with self._lock:
             self._connection.close()
 
-    def _ensure_one_select(self, sql: str) -> None:
+    def _one_select(self, sql: str) -> duckdb.Statement:
         statements = self._connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError(
                 f"`{self._connection_id}` runs one SELECT at a time; DuckDB reads something else here."
             )
+        return statements[0]
 
     def _failure(self, error: duckdb.Error, *, is_over: bool, timeout_s: float) -> KtxError:
         name, detail = self._connection_id, str(error)

@@ -1,0 +1,1 @@
+view: unused { sql_table_name: retail.unused ;; dimension: id {} }
