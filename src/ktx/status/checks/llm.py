@@ -10,6 +10,7 @@ from ktx.llm.connect import check_login, read_advice, read_roles
 from ktx.llm.installed import missing_extra
 from ktx.status.check import Check, Scene
 
+
 def check_llm(scene: Scene) -> Iterator[Check]:
     """Look at backend, package, credential, login and settings without effect; no model is asked."""
     llm = scene.config.llm
