@@ -368,6 +368,73 @@ def test_a_stopped_server_ends_what_it_works_on_within_its_bound(
     assert "Traceback" not in ktx(project.root, "mcp", "logs").stdout
 
 
+def test_a_text_is_finished_when_the_client_has_gone(project: Project, server: ModelServer) -> None:
+    server.script(write())
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ktx", "--project-dir", str(project.root), "mcp", "stdio"],
+        env={"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for message in (
+            {"id": 0, "method": "initialize", "params": hello},
+            {"method": "notifications/initialized"},
+            {
+                "id": 1,
+                "method": "tools/call",
+                "params": {"name": "memory_ingest", "arguments": {"content": NOTE}},
+            },
+        ):
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            process.stdin.flush()
+        process.stdout.readline()
+        run_id = json.loads(process.stdout.readline())["result"]["structuredContent"]["runId"]
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    with open_runs(project.state_dir) as store:
+        run = store.run(run_id)
+    assert run is not None
+    assert run.status == "done"
+    assert (project.wiki_dir / "global" / "refunds.md").is_file()
+
+
+def test_a_full_line_refuses_the_next_text_and_every_one_in_it_is_ended(
+    project: Project, server: ModelServer
+) -> None:
+    server.script(lambda _: replies.hang())
+
+    async def talk(client: mcp.Client) -> Any:
+        ids = [await begun(client, "Text 0.")]
+        await until_asked(server)
+        ids += [await begun(client, f"Text {n}.") for n in range(1, 51)]
+        return ids, words(await client.call_tool("memory_ingest", {"content": "One more."}))
+
+    with LiveDesk(project, recheck_s=0.0) as desks:
+        ids, refused = conversation(in_process(desks), talk)
+    assert "50 texts are waiting" in refused
+    with open_runs(project.state_dir) as store:
+        assert {run.status for id_ in ids if (run := store.run(id_))} == {"failed"}
+
+
+def test_a_run_that_was_killed_while_writing_and_finished_later_is_done(
+    desks: LiveDesk, project: Project
+) -> None:
+    with open_runs(ensure_state_dir(project)) as store:
+        run_id = store.begin("text", body={})
+        files: Any = ["semantic-layer/shop/orders.yaml", "wiki/global/orders.md"]
+        store.end(run_id, status="done", commit="c0ffee", body={"files": files})
+
+    async def talk(client: mcp.Client) -> Any:
+        return await status(client, run_id)
+
+    found = conversation(in_process(desks), talk)
+    assert found["captured"] == {"wiki": ["orders"], "sl": ["shop/orders"], "xrefs": []}
+    assert (found["status"], found["commitHash"], found["signalDetected"]) == ("done", "c0ffee", True)
+
+
 def test_another_writer_is_waited_for_and_named(
     desks: LiveDesk, project: Project, server: ModelServer
 ) -> None:
