@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
-import anyio
-
 from ktx.errors import KtxError
 from ktx.events import Emit, Notice
 from ktx.files import digest
@@ -16,6 +14,7 @@ from ktx.ingest.change import Change, change_json, read_change
 from ktx.ingest.curate import Choose, in_order
 from ktx.ingest.draft import Draft
 from ktx.ingest.gate import Mend
+from ktx.ingest.halt import run_async
 from ktx.ingest.leaks import Secrets
 from ktx.ingest.reconcile import Contradiction, Judge, Verdict
 from ktx.ingest.runs import RunStore
@@ -69,7 +68,7 @@ class Bench:
                 return await ask(runtime, ReplyMemory(kept=self.store.scope(key)))
 
         try:
-            given = anyio.run(main)
+            given = run_async(main)
         except KtxError as error:
             self.emit(Notice(message=f"`{role}` gave no judgement, so the rules decide: {error.message}"))
             return None

@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
-
-import anyio
 
 from ktx.catalog import TableRef
 from ktx.errors import ConfigError, KtxError, OutsideError
@@ -25,6 +24,7 @@ from ktx.ingest.curate import Limits, curate, in_order
 from ktx.ingest.draft import Base, Draft, WarehouseFacts
 from ktx.ingest.evict import evictions, has_model_entries
 from ktx.ingest.gate import Gated, dropped_findings, gate, no_mending
+from ktx.ingest.halt import ensure_going, run_async
 from ktx.ingest.indexing import INDEX_NAME, reindex
 from ktx.ingest.judge import Bench, model_choose, model_judge, model_mend
 from ktx.ingest.leaks import Secrets, known_secrets
@@ -212,7 +212,7 @@ def _worked(work: Work) -> tuple[UnitResult, ...]:
             )
             for plan in work.meaning.units
         )
-    return anyio.run(run_units, run, work.meaning.units, lambda: _runtime(work))
+    return run_async(partial(run_units, run, work.meaning.units, lambda: _runtime(work)))
 
 
 def _foreseen(run: UnitRun, plan: UnitPlan) -> UnitResult:
@@ -404,6 +404,8 @@ def _run_stages(work: Work, stages: Sequence[Stage]) -> KtxError | None:
             work.store.stage(work.run_id, stage.name)
         work.emit(StageStarted(stage=stage.name))
         try:
+            if not work.files:
+                ensure_going()
             detail = stage.run(work)
         except KtxError as failure:
             error = failure

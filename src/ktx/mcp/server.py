@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
@@ -90,16 +90,33 @@ def build_server(
     ) -> types.CallToolResult:
         return await kitchen.call(context, params)
 
-    return Server(
+    return _Server(
         "ktx",
+        kitchen.instructions,
         version=__version__,
         title="ktx",
-        instructions=instructions(),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         # without it, the transport would list all tools again for each call, to check headers that no tool of ours declares
         get_tool_input_schema=input_schema,
     )
+
+
+class _Server(Server[Any]):
+    """A server whose instructions are those of the project as it stands when a client comes."""
+
+    def __init__(self, name: str, told: Callable[[], str], **options: Any) -> None:
+        self._told = told
+        super().__init__(name, **options)
+
+    @property
+    def instructions(self) -> str:
+        """What an agent is told about the tools."""
+        return self._told()
+
+    @instructions.setter
+    def instructions(self, text: str | None) -> None:
+        del text  # the library's constructor sets it
 
 
 def tool_entry(tool: Tool[Any]) -> types.Tool:
@@ -112,8 +129,8 @@ def tool_entry(tool: Tool[Any]) -> types.Tool:
         output_schema=tool.output_schema(),
         annotations=types.ToolAnnotations(
             title=tool.title,
-            read_only_hint=True,
-            destructive_hint=False,
+            read_only_hint=not tool.is_writing,
+            destructive_hint=tool.is_writing,
             idempotent_hint=tool.is_idempotent,
             open_world_hint=False,
         ),
@@ -199,6 +216,11 @@ class _Kitchen:
     def _asked(self, tool: Tool[Any], params: types.CallToolRequestParams) -> str:
         """Give one text for a tool, its arguments as they came, and the bound that holds here."""
         return f"{self._max_tokens} {tool.name} {json.dumps(params.arguments, sort_keys=True)}"
+
+    def instructions(self) -> str:
+        """Tell how the tools work together, those that this project can use."""
+        offered = {tool.name for tool in self._offered()}
+        return instructions(with_memory="memory_ingest" in offered)
 
     def _offered(self) -> tuple[Tool[Any], ...]:
         try:

@@ -13,6 +13,8 @@ from ktx.mcp.inputs import (
     DictionarySearchInput,
     DiscoverInput,
     EntityDetailsInput,
+    MemoryInput,
+    MemoryStatusInput,
     Nothing,
     SourceReadInput,
     SqlInput,
@@ -26,6 +28,8 @@ from ktx.serve.answers import (
     DictionarySearch,
     Discovery,
     EntityDetails,
+    MemoryRun,
+    MemoryStatus,
     QueryAnswer,
     SourceText,
     SqlAnswer,
@@ -40,6 +44,7 @@ from ktx.serve.discover import discover_data
 from ktx.serve.entities import EntityAsk, entity_details
 from ktx.serve.fit import Cut
 from ktx.serve.query import QueryAsk, QueryInput, parse_ask, sl_query
+from ktx.serve.remember import can_remember, memory_ingest, memory_ingest_status
 from ktx.serve.sources import sl_read_source
 from ktx.serve.sql import is_sql_allowed, sql_execution
 from ktx.serve.wiki import wiki_read, wiki_search
@@ -55,7 +60,7 @@ def _always(desk: Desk) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class Tool(Generic[Input]):
     """One tool. `is_offered` says whether this project can use it at all, `is_asking` whether it waits for a database, `is_searching`
-    whether its answer follows from the index and the files behind it alone.
+    whether its answer follows from the index and the files behind it alone, `is_writing` whether it changes the project.
 
     `cuts` says what of an answer is given up first when it is too long; `within` lowers what is asked to the bound beforehand.
 
@@ -71,6 +76,7 @@ class Tool(Generic[Input]):
     is_idempotent: bool = False
     is_asking: bool = False
     is_searching: bool = False
+    is_writing: bool = False
     is_offered: Callable[[Desk], bool] = _always
     cuts: tuple[Cut, ...] = ()
     within: Callable[[Any, int], Any] | None = None
@@ -118,13 +124,18 @@ def _description(name: str) -> str:
     return files("ktx.mcp").joinpath("descriptions", f"{name}.md").read_text(encoding="utf-8").strip()
 
 
-def instructions() -> str:
-    """Give the text that tells an agent how the tools work together."""
-    return _description("_instructions")
+def instructions(*, with_memory: bool) -> str:
+    """Give the text that tells an agent how the tools work together; `with_memory` where texts can be remembered."""
+    base = _description("_instructions")
+    return f"{base}\n\n{_description('_memory')}" if with_memory else base
 
 
 def _has_open_sql(desk: Desk) -> bool:
     return any(is_sql_allowed(desk, connection) for connection in desk.project.warehouses)
+
+
+def _can_remember(desk: Desk) -> bool:
+    return can_remember(desk.project)
 
 
 def _connection_list(desk: Desk, given: Nothing) -> ConnectionList:
@@ -182,6 +193,14 @@ def _sql_execution(desk: Desk, given: SqlInput) -> SqlAnswer:
     return sql_execution(desk, given.connection_id, given.sql, max_rows=given.max_rows)
 
 
+def _memory_ingest(desk: Desk, given: MemoryInput) -> MemoryRun:
+    return memory_ingest(desk, given.content, connection_id=given.connection_id)
+
+
+def _memory_ingest_status(desk: Desk, given: MemoryStatusInput) -> MemoryStatus:
+    return memory_ingest_status(desk, given.run_id)
+
+
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         name="connection_list", title="List connections", input=Nothing, output=ConnectionList, run=_connection_list,
@@ -237,6 +256,18 @@ TOOLS: tuple[Tool[Any], ...] = (
         name="sql_execution", title="Run read-only SQL", input=SqlInput, output=SqlAnswer, run=_sql_execution,
         is_asking=True, is_offered=_has_open_sql,
         cuts=(Cut(path="rows", how="aggregate or filter in SQL, select fewer columns, or page with ORDER BY, LIMIT and OFFSET"),),
+    ),
+    Tool(
+        name="memory_ingest", title="Remember a text", input=MemoryInput, output=MemoryRun, run=_memory_ingest,
+        is_writing=True, is_offered=_can_remember,
+    ),
+    Tool(
+        name="memory_ingest_status", title="Look how remembering went", input=MemoryStatusInput, output=MemoryStatus,
+        run=_memory_ingest_status, is_idempotent=True, is_offered=_can_remember, cuts=(
+            Cut(path="captured.xrefs", how="read the pages themselves"),
+            Cut(path="captured.sl", how="`sl_read_source` shows what a source has now"),
+            Cut(path="captured.wiki", how="`wiki_search` finds them"),
+        ),
     ),
 )  # fmt: skip
 """Every tool, in the order in which an agent tends to need them."""

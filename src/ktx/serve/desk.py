@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ktx.errors import ConfigError, UsageError
 from ktx.project import Project, ensure_state_dir
 from ktx.serve.kept import Kept
+from ktx.serve.texts import TextQueue
 from ktx.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Desk:
     recheck_s: float = 1.0
     clock: Callable[[], float] = time.monotonic
     user_id: str = LOCAL_USER
+    texts: TextQueue = field(default_factory=TextQueue, repr=False, compare=False)
+    """What is being remembered. Whoever made the queue closes it: it outlives a desk that an edit of ktx.yaml replaces."""
     _open: _Open = field(default_factory=_Open, repr=False, compare=False)
 
     def __enter__(self) -> "Desk":
