@@ -135,7 +135,7 @@ def _has_open_sql(desk: Desk) -> bool:
 
 
 def _can_remember(desk: Desk) -> bool:
-    return can_remember(desk.project)
+    return desk.seen("can_remember", lambda: can_remember(desk.project))
 
 
 def _connection_list(desk: Desk, given: Nothing) -> ConnectionList:

@@ -46,6 +46,7 @@ class _Open:
     texts: "dict[tuple[str, str], tuple[Layer, str]]" = field(
         default_factory=dict[tuple[str, str], "tuple[Layer, str]"]
     )
+    looks: dict[str, tuple[float, bool]] = field(default_factory=dict[str, tuple[float, bool]])
     index: "Index | None" = None
     index_checked_at: float | None = None
     lanes: "tuple[Lane, ...] | None" = None
@@ -87,6 +88,18 @@ class Desk:
     def using(self) -> "Generator[Desk]":
         """Hold this desk for one call; `ktx.serve.live` has one that follows ktx.yaml."""
         yield self
+
+    def seen(self, name: str, look: Callable[[], bool]) -> bool:
+        """Give what a look at the project's surroundings said, looking again when the last look is older than `recheck_s`."""
+        now = self.clock()
+        with self._open.lock:
+            kept = self._open.looks.get(name)
+        if kept is not None and now - kept[0] < self.recheck_s:
+            return kept[1]
+        seen = look()
+        with self._open.lock:
+            self._open.looks[name] = (now, seen)
+        return seen
 
     def connection_id(self, given: str | None) -> str:
         """Give the warehouse meant: the named one, or the only one.

@@ -17,9 +17,7 @@ from ktx.config.connections import (
 )
 from ktx.config.secrets import SecretRef
 from ktx.errors import ConfigError
-from ktx.git_fetch.fetch import probe_branch
-from ktx.sources import reach
-from ktx.sources.repo import open_folder, open_repository
+from ktx.sources.repo import open_folder, open_repository, probe_repository
 from ktx.sources.source import ContextSource, Shelf
 from ktx.sources.tree import OpenTree
 
@@ -108,21 +106,27 @@ def reach_source(connection_id: str, connection: SourceConnection, *, project_di
         case MetricflowConnection():
             return _reach_branch(connection_id, connection.metricflow, project_dir)
         case LookerConnection():
-            return reach.reach_looker(
+            from ktx.sources.reach import reach_looker
+
+            return reach_looker(
                 base_url=connection.base_url,
                 client_id=connection.client_id,
                 client_secret=secret(connection.client_secret),
                 hint=f"Check `base_url`, `client_id` and `client_secret` of `{connection_id}`.",
             )
         case MetabaseConnection():
-            return reach.reach_metabase(
+            from ktx.sources.reach import reach_metabase
+
+            return reach_metabase(
                 url=connection.api_url,
                 api_key=secret(connection.api_key),
                 proxy=connection.network_proxy,
                 hint=f"Check `api_url` and `api_key` of `{connection_id}`.",
             )
         case NotionConnection():
-            return reach.reach_notion(
+            from ktx.sources.reach import reach_notion
+
+            return reach_notion(
                 auth_token=secret(connection.auth_token),
                 hint=f"Check `auth_token` of `{connection_id}`: the secret of an internal integration.",
             )
@@ -262,7 +266,7 @@ def _repository(connection_id: str, fields: GitFields, project_dir: Path) -> tup
 
 def _reach_branch(connection_id: str, fields: GitFields, project_dir: Path) -> str:
     url, token = _repository(connection_id, fields, project_dir)
-    commit = probe_branch(url=url, branch=fields.branch, token=token, environment=env.snapshot())
+    commit = probe_repository(url=url, branch=fields.branch, token=token, environment=env.snapshot())
     return f"`{fields.branch}` is at {commit[:10]}"
 
 
