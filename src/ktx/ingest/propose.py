@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Literal, TypeAlias, cast
 
 import anyio
@@ -89,6 +90,8 @@ class UnitRun:
     triage_model: str
     emit: Emit
     clock: Callable[[], float] = time.monotonic
+    on_call: Callable[[str, Call], None] | None = None
+    """Who is told of each tool call, with the key of its unit."""
 
 
 @dataclass(kw_only=True)
@@ -209,8 +212,9 @@ async def _one(
     started = run.clock()
     key = unit_key(run, plan)
     desk = Desk(
-        source_id=run.source_id, plan=plan, snapshot=run.snapshot, start=run.start, secrets=run.secrets
-    )
+        source_id=run.source_id, plan=plan, snapshot=run.snapshot, start=run.start, secrets=run.secrets,
+        on_call=partial(run.on_call, plan.key) if run.on_call else None,
+    )  # fmt: skip
     try:
         lane = await _lane(run, plan, runtime)
         if lane.lane == "skip":

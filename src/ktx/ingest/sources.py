@@ -35,6 +35,7 @@ from ktx.ingest.reconcile import Settled, by_rule, settle
 from ktx.ingest.runs import RunStore
 from ktx.ingest.source_report import SourceReport, StageReport, change_reports, report_json
 from ktx.ingest.tools import Surroundings
+from ktx.ingest.traces import Trace, open_trace
 from ktx.llm.connect import open_runtime, read_roles
 from ktx.llm.models import Role, estimated_tokens
 from ktx.llm.runtime import Runtime
@@ -104,6 +105,7 @@ class Work:
     settled: Settled = field(default_factory=lambda: Settled(changes=()))
     gated: Gated | None = None
     around: Surroundings | None = None
+    trace: Trace | None = None
     findings: list[Finding] = field(default_factory=list[Finding])
     stages: list[StageReport] = field(default_factory=list[StageReport])
     files: tuple[str, ...] = ()
@@ -193,6 +195,9 @@ def _propose(work: Work) -> str:
         work.units = tuple(_foreseen(run, plan) for plan in work.meaning.units)
     else:
         work.units = _worked(work)
+        if work.trace is not None:
+            for unit in work.units:
+                work.trace.unit(unit)
     proposed = sum(len(unit.changes) for unit in work.units)
     return f"{told}, {proposed:,} from {len(work.units):,} units"
 
@@ -329,18 +334,26 @@ def ingest_source(
     started = clock()
     resume(project, store, emit=emit)
     run_id = store.begin(given.source_id, body={}, run_id=run_id)
+    trace = open_trace(
+        ensure_state_dir(project), run=run_id, source=given.source_id, forward=emit,
+        secrets=known_secrets(project_secrets(project)), kept=store.run_ids(),
+    )  # fmt: skip
+    emit = trace.emit
     emit(Notice(message=f"{given.source_id} ({given.driver})"))
     try:
         with contextlib.ExitStack() as stack:
             work = _open_work(project, given, store, run_id, emit, clock, stack)
+            work.trace = trace
             error = _run_stages(work, STAGES)
             report = _report(work, error, seconds=clock() - started)
     except BaseException as error:
         told = error.message if isinstance(error, KtxError) else "it was interrupted"
         status = "failed" if isinstance(error, KtxError) else "interrupted"
         store.end(run_id, status=status, commit=None, body={"error": told})
+        trace.write(event="run-finished", status=status, error=told)
         raise
     store.end(run_id, status=report.status, commit=report.commit, body=report_json(report))
+    trace.write(event="run-finished", status=report.status, error=report.error, commit=report.commit)
     return report
 
 
@@ -509,6 +522,7 @@ def _unit_run(work: Work) -> UnitRun:
         triage_model=models("triage"),
         emit=work.emit,
         clock=work.clock,
+        on_call=work.trace.call if work.trace else None,
     )
 
 

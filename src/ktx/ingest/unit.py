@@ -1,7 +1,7 @@
 """One work unit's desk: a draft of its own, on which a model's tools write, each write checked before it counts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -55,6 +55,8 @@ class Desk:
     snapshot: Snapshot
     start: Draft
     secrets: Secrets
+    on_call: Callable[[Call], None] | None = None
+    """Who is told of each tool call as it is over."""
     draft: Draft = field(init=False)
     changes: dict[tuple[Artifact, str], Change] = field(
         default_factory=dict[tuple[Artifact, str], Change], init=False
