@@ -218,7 +218,9 @@ def test_commits_are_found_by_a_trailer_newest_first(tmp_path: Path) -> None:
     assert repository.carrying(["Ktx-Run"]) == ()
     for number, trailers in enumerate(({"Ktx-Source": "dbt", "Ktx-Run": "r1"}, {}, {"Ktx-Run": "r2"})):
         (tmp_path / "a").write_text(str(number))
-        repository.commit([tmp_path / "a"], f"commit {number}\n\nKtx-Run is a word", author=AUTHOR, trailers=trailers)
+        repository.commit(
+            [tmp_path / "a"], f"commit {number}\n\nKtx-Run is a word", author=AUTHOR, trailers=trailers
+        )
     found = repository.carrying(["Ktx-Run", "Ktx-Source"])
     assert [(change.subject, values) for change, values in found] == [
         ("commit 2", ("r2", "")),
