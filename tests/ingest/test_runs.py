@@ -183,6 +183,13 @@ def test_a_run_that_goes_on_or_was_cut_off_shows_how_far_it_came(
     assert "it came to the stage `propose`" in shown
 
 
+def test_runs_of_one_second_are_listed_in_the_order_in_which_they_began(tmp_path: Path) -> None:
+    with open_runs(tmp_path, now=lambda: datetime(2026, 1, 1, tzinfo=UTC)) as store:
+        begun = [store.begin("notes", body={}) for _ in range(12)]
+        assert store.run_ids() == tuple(reversed(begun))
+        assert [run.id for run in store.runs(limit=3)] == begun[:-4:-1]
+
+
 # ---- traces
 
 

@@ -125,7 +125,7 @@ class RunStore:
             _dump(body),
         )
         self.write(
-            "DELETE FROM run WHERE id IN (SELECT id FROM run ORDER BY started_at DESC, id DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM run WHERE id IN (SELECT id FROM run ORDER BY started_at DESC, rowid DESC LIMIT -1 OFFSET ?)",
             _KEPT_RUNS,
         )
         return made
@@ -158,14 +158,14 @@ class RunStore:
     def runs(self, *, limit: int = 50, source: str | None = None) -> tuple[Run, ...]:
         """Give runs, the newest first."""
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM run WHERE ? IS NULL OR source = ? ORDER BY started_at DESC, id DESC LIMIT ?",  # noqa: S608 - our own column names
+            f"SELECT {_COLUMNS} FROM run WHERE ? IS NULL OR source = ? ORDER BY started_at DESC, rowid DESC LIMIT ?",  # noqa: S608 - our own column names
             (source, source, limit),
         )
         return tuple(_run(row) for row in rows)
 
     def run_ids(self) -> tuple[str, ...]:
         """Give the ids of all runs that are remembered, the newest first."""
-        rows = self._connection.execute("SELECT id FROM run ORDER BY started_at DESC, id DESC")
+        rows = self._connection.execute("SELECT id FROM run ORDER BY started_at DESC, rowid DESC")
         return tuple(str(id_) for (id_,) in rows)
 
     # -- what is kept between runs -----------------------------------------------------------------------------------
