@@ -92,7 +92,7 @@ def test_a_run_is_shown_with_its_units_and_the_call_that_led_to_each_change(
     assert shown.code == 0
     lines = shown.out.splitlines()
     assert lines[0] == f"run {run} of text: done"
-    assert f"  commit {head[:10]} Ingest text: 1 sources" in lines
+    assert f"  commit {head[:10]} Ingest text: 1 source" in lines
     at = lines.index("  + shop/orders measures.net_revenue")
     assert lines[at + 1].startswith("      from ")
     assert lines[at + 2] == "      by call 4 of unit note: write_source"

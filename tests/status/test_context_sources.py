@@ -200,4 +200,4 @@ def test_connection_list_and_test_include_context_sources(
     assert tested.code == 0
     assert "answers, as `Ktx Reader`" in tested.out
     tool.fail("user", "401", always=True)
-    assert called(capsys, "connection", "test", "tool", "--project-dir", root).code == 1
+    assert called(capsys, "connection", "test", "tool", "--project-dir", root).code == 2
