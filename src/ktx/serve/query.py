@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
@@ -12,6 +15,7 @@ from ktx.errors import QueryError, UsageError
 from ktx.semantic.compile import Compiled, compile_query
 from ktx.semantic.plan import OutputColumn, render_plan
 from ktx.semantic.query import Query, QueryModel, parse_query
+from ktx.semantic.source import Layer
 from ktx.semantic.yaml import YamlError, parse_yaml
 from ktx.serve.answers import CompiledAnswer, QueryAnswer, RowLimitInfo
 from ktx.serve.desk import Desk
@@ -226,7 +230,29 @@ def _compiled(desk: Desk, ask: QueryAsk) -> tuple[str, Compiled]:
     if not layer.sources and not layer.broken:
         message = f"Connection `{connection_id}` has no semantic sources yet."
         raise QueryError(message, hint=f"Make them with `ktx ingest {connection_id}`.")
-    return connection_id, compile_query(layer, ask.query, dialect=desk.dialect(connection_id))
+    return connection_id, _compiled_once(layer, ask.query, desk.dialect(connection_id))
+
+
+_COMPILED: "weakref.WeakKeyDictionary[Layer, OrderedDict[str, Compiled]]" = weakref.WeakKeyDictionary()
+_COMPILED_LOCK = threading.Lock()
+_MOST_COMPILED = 128
+
+
+def _compiled_once(layer: Layer, query: Query, dialect: str) -> Compiled:
+    """Compile a question, or give what the same question over the same layer came to before, as a copy."""
+    asked = f"{dialect} {query!r}"
+    with _COMPILED_LOCK:
+        kept = _COMPILED.setdefault(layer, OrderedDict())
+        found = kept.get(asked)
+        if found is not None:
+            kept.move_to_end(asked)
+    if found is None:
+        found = compile_query(layer, query, dialect=dialect)
+        with _COMPILED_LOCK:
+            kept[asked] = found
+            while len(kept) > _MOST_COMPILED:
+                kept.popitem(last=False)
+    return dataclasses.replace(found, tree=found.tree.copy())
 
 
 def _split(text: str, key: str) -> object:
