@@ -391,7 +391,7 @@ def dropped_findings(dropped: Iterable[tuple[Change, str]]) -> tuple[Finding, ..
         Finding(
             level="warning",
             code="left-out",
-            message=f"`{change.entry}` of `{change.artifact}` is left out: {reason.rstrip('.')}.",
+            message=f"`{change.entry}` of `{change.artifact}` is left out: {reason.rstrip('.')}{'' if reason.endswith('?') else '.'}",
             where=Place(),
         )
         for change, reason in dropped

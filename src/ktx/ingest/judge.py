@@ -184,7 +184,10 @@ def model_mend(
                 cast("Json", change_json(one)) for one in desk.changes.values() if one.artifact == artifact
             ]
 
-        given = bench.kept("repair", [prompt("repair"), question], ask)
+        # By what is to be mended, not by the file around it, which the mended changes are a part of in the next run.
+        wrong = sorted(f"{one.code}: {one.message}" for one in problems)
+        told_by = [str(artifact), *(cast("Json", change_json(one)) for one in mine.values())]
+        given = bench.kept("repair", [prompt("repair"), *told_by, *wrong], ask)
         if not isinstance(given, list) or not given:
             return None
         better = {one.entry: one for one in (read_change(cast("dict[str, Json]", row)) for row in given)}

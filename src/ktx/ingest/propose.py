@@ -98,7 +98,10 @@ class _Progress:
     total: int
     done: int = 0
     money: float = 0.0
+    at_work: int = 0
     is_spent: bool = False
+    stopped: set[str] = field(default_factory=set[str])
+    """Units that the budget stopped."""
     results: dict[str, UnitResult] = field(default_factory=dict[str, UnitResult])
 
 
@@ -180,11 +183,20 @@ async def _work_through(
     async def worker() -> None:
         while queue:
             plan = queue.pop()
-            result = (
-                UnitResult(key=plan.key, label=plan.label, status="not-run", detail="the budget is spent")
-                if progress.is_spent
-                else await _one(run, plan, runtime, overview, progress)
-            )
+            if progress.is_spent:
+                result = UnitResult(
+                    key=plan.key, label=plan.label, status="not-run", detail="the budget is spent"
+                )
+            else:
+                progress.at_work += 1
+                result = await _one(run, plan, runtime, overview, progress)
+                progress.at_work -= 1
+                if plan.key in progress.stopped:
+                    if progress.at_work:  # what others have set aside is not spent yet: go on with fewer at once
+                        progress.stopped.remove(plan.key)
+                        queue.append(plan)
+                        return
+                    progress.is_spent = True
             progress.results[plan.key] = result
             progress.done += 1
             progress.money += result.cost_usd or 0.0
@@ -220,7 +232,8 @@ async def _one(
         else:
             result = await _loop(run, plan, runtime, desk, overview, key=key, lane=lane.lane)
     except (KtxError, TimeoutError) as error:
-        progress.is_spent = progress.is_spent or isinstance(error, BudgetError)
+        if isinstance(error, BudgetError):
+            progress.stopped.add(plan.key)
         message = error.message if isinstance(error, KtxError) else "it took too long"
         return UnitResult(
             key=plan.key,
