@@ -130,7 +130,9 @@ def _carry_out(root: Path, state_dir: Path, repository: Repository, order: Order
         _write(root / write.path, write)
     commit: str | None = None
     texts = {root / write.path: write.commit for write in order.writes if write.is_committed}
-    if texts and not repository.has_commit_since(order.parent, trailer=RUN_TRAILER, value=order.run):
+    if texts and repository.has_commit_since(order.parent, trailer=RUN_TRAILER, value=order.run):
+        repository.refresh_index(sorted(texts))  # a run that was killed after its commit left it behind
+    elif texts:
         trailers = {SOURCE_TRAILER: order.source, RUN_TRAILER: order.run}
         commit = repository.commit_texts(texts, order.message, author=order.author, trailers=trailers)
     (state_dir / JOURNAL).unlink()

@@ -7,6 +7,7 @@ from typing import Final, TypeVar, cast
 
 import anyio
 
+from ktx import sqlite
 from ktx.errors import KtxError
 from ktx.events import Emit, Notice
 from ktx.files import digest
@@ -70,6 +71,8 @@ class Bench:
 
         try:
             given = anyio.run(main)
+        except sqlite.UnwritableError:
+            raise
         except KtxError as error:
             self.emit(Notice(message=f"`{role}` gave no judgement, so the rules decide: {error.message}"))
             return None
@@ -150,7 +153,7 @@ def model_mend(
 
     def mend(draft: Draft, artifact: Artifact, problems: Sequence[Finding]) -> Sequence[Change] | None:
         mine = {one.entry: one for one in changes if one.artifact == artifact}
-        if not mine or any(one.by != "model" for one in mine.values()):
+        if any(one.by != "model" for one in mine.values()) or all(one.is_removal for one in mine.values()):
             return None
         plan = UnitPlan(
             key="repair",

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias, cast
 
 import anyio
 
+from ktx import sqlite
 from ktx.errors import BudgetError, ConfigError, KtxError
 from ktx.events import Emit, StageAdvanced, StageFinished, StageStarted
 from ktx.files import digest
@@ -156,7 +157,11 @@ def known_result(run: UnitRun, plan: UnitPlan) -> UnitResult | None:
 async def run_units(
     run: UnitRun, plans: Sequence[UnitPlan], open_runtime: Callable[[], Runtime]
 ) -> tuple[UnitResult, ...]:
-    """Work through the units; one that fails is named and keeps no other from being done."""
+    """Work through the units; one that fails is named and keeps no other from being done.
+
+    Raises:
+        UnwritableError: answers can no longer be kept.
+    """
     progress = _Progress(total=len(plans))
     open_plans: list[UnitPlan] = []
     for plan in plans:
@@ -210,9 +215,12 @@ async def _work_through(
                 )
             )
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(min(run.concurrency, len(plans))):
-            tasks.start_soon(worker)
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(run.concurrency, len(plans))):
+                tasks.start_soon(worker)
+    except ExceptionGroup as group:  # what ends one worker ends the run, as itself
+        raise group.exceptions[0] from None
 
 
 async def _one(
@@ -231,6 +239,8 @@ async def _one(
             )
         else:
             result = await _loop(run, plan, runtime, desk, overview, key=key, lane=lane.lane)
+    except sqlite.UnwritableError:  # what is paid for now could not be kept
+        raise
     except (KtxError, TimeoutError) as error:
         if isinstance(error, BudgetError):
             progress.stopped.add(plan.key)
@@ -273,7 +283,7 @@ async def _lane(run: UnitRun, plan: UnitPlan, runtime: Runtime) -> Triage:
             task=f"triage {run.source_id}/{plan.key}",
             memory=ReplyMemory(kept=run.store.scope(name)),
         )
-    except (BudgetError, ConfigError):
+    except (BudgetError, ConfigError, sqlite.UnwritableError):
         raise
     except KtxError:
         return Triage(lane="full", reason="triage failed")

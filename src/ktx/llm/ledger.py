@@ -94,6 +94,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         try:
             self._connection = sqlite.open_state(path, migrations=_MIGRATIONS)
+        except sqlite.UnwritableError:
+            raise
         except sqlite.Error as error:
             raise ConfigError(
                 f"The ledger `{path}` cannot be opened: {error}.",
