@@ -283,10 +283,11 @@ def test_a_users_uncommitted_work_survives_byte_for_byte(place: Place) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small file system; run as root")
-@pytest.mark.parametrize("room_kib", [4, 40, 150, 400])
+@pytest.mark.parametrize(("room_kib", "at_request"), [(4, 0), (400, 0), (20, UNITS * STEPS), (100, UNITS * STEPS), (200, UNITS * STEPS)])
 def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
-    scanned: Path, tmp_path: Path, server: ModelServer, forker: Forker, room_kib: int
+    scanned: Path, tmp_path: Path, server: ModelServer, forker: Forker, room_kib: int, at_request: int
 ) -> None:
+    """The disk fills up before the run, or with its last answer: then what is left for the files and git is too little."""
     full = tmp_path / "full"
     full.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(full)], check=False)
@@ -295,24 +296,38 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
     try:
         place = Place(scanned, full / "place", server, forker)
         before = place.tree()
-        stat = os.statvfs(full)
-        free = stat.f_bavail * stat.f_frsize - room_kib * 1024
-        (full / "ballast").write_bytes(b"x" * free)
+
+        def fill() -> None:
+            stat = os.statvfs(full)
+            (full / "ballast").write_bytes(b"x" * (stat.f_bavail * stat.f_frsize - room_kib * 1024))
+
+        def script(request) -> Reply:
+            if len(server.requests) == at_request:
+                fill()
+            return work(request)
+
+        server.script(script)
+        if not at_request:
+            fill()
 
         ended = place.ingest()
 
-        print("FULL", room_kib, ended.code, ended.said[-400:].splitlines()[-3:], len(server.requests))
+        print("FULL", room_kib, at_request, ended.code, ended.said[-400:].splitlines()[-3:], len(server.requests))
         errors = [line for line in ended.said.splitlines() if line.startswith("error")]
         assert ended.code in (0, 3), ended.said
         assert "Traceback" not in ended.said
         assert (ended.code == 0) == (not errors)
         (full / "ballast").unlink()
         assert place.tree() == before or ended.code == 0
+        count = len(server.requests)
         done = place.ingest()
         assert done.code == 0, done.said
         assert place.page(3).exists()
         assert place.git("status", "--porcelain") == ""
         place.git("fsck", "--strict")
+        assert len(server.requests) - UNITS * STEPS <= AT_ONCE
+        if at_request:
+            assert len(server.requests) - count <= 1
     finally:
         subprocess.run(["umount", "-l", str(full)], check=True)
 
@@ -356,7 +371,7 @@ def test_a_deleted_dbt_file_takes_away_what_only_it_had_said_and_no_persons_edit
     assert "one row each" not in left
     # What the person's page points at stays with it, and is named.
     assert "name: paid5" in left
-    assert "`measures.paid5` of `shop/m5` is left out" in done.said
+    assert "shop/m5 measures.paid5: page `area-5` points at `m5.paid5`" in done.said
     others = [line for line in before.splitlines() if not re.search(r"(m|area-)[45]\.", line)]
     assert set(others) <= set(place.tree().splitlines())
     assert place.git("status", "--porcelain") == ""
