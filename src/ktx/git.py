@@ -267,7 +267,7 @@ class Repository:
                 self._run("rev-parse", f"{parent}^{{tree}}").strip() if parent else self._empty_tree()
             ):
                 if parent:
-                    self._refresh_index(paths)  # a run that was killed after its commit left the index behind
+                    self.refresh_index(paths)  # a run that was killed after its commit left the index behind
                 return None
             text = _message(message, trailers or {})
             parents = ("-p", parent) if parent else ()
@@ -278,7 +278,7 @@ class Repository:
                 "update-ref", "-m", f"ktx: {message.splitlines()[0]}", "HEAD", made, parent or ""
             )
             if moved.returncode == 0:
-                self._refresh_index(paths)
+                self.refresh_index(paths)
                 return made
         raise OutsideError(
             f"Other programs keep changing the branch of `{self.root}`.", hint="Try again when they are done."
@@ -322,8 +322,8 @@ class Repository:
                     raise _refusal(self.root, added.stderr)
             return self._run("write-tree", extra=extra).strip()
 
-    def _refresh_index(self, paths: Sequence[Path]) -> None:
-        """Make the user's index agree with the new commit about `paths`, so that git does not show them as undone."""
+    def refresh_index(self, paths: Sequence[Path]) -> None:
+        """Make the user's index agree with the last commit about `paths`, so that git does not show them as undone."""
         for _ in range(_LOCK_TRIES):
             done = self._try("reset", "--quiet", "--", *self._names(paths))
             if done.returncode == 0 or "index.lock" not in done.stderr:
@@ -480,7 +480,7 @@ def _covers(name: str, tracked: Sequence[str]) -> bool:
     return any(name in (".", entry) or entry.startswith(f"{name}/") for entry in tracked if entry)
 
 
-def _refusal(root: Path, stderr: str) -> ConfigError:
+def _refusal(root: Path, stderr: str) -> ConfigError | OutsideError:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     first = next(
         (line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "no reason"
@@ -491,6 +491,11 @@ def _refusal(root: Path, stderr: str) -> ConfigError:
     elif "ignored by one of your .gitignore" in stderr:
         ignored = ", ".join(line for line in lines if not line.startswith(("The following", "hint:")))
         first, hint = f"its .gitignore leaves out {ignored}", "Take that rule out, or choose another folder."
+    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
+        return OutsideError(
+            f"git cannot write in `{root}`: {first.removeprefix('fatal: ').removeprefix('error: ')}",
+            hint="Make room, then run again.",
+        )
     return ConfigError(
         f"git refuses in `{root}`: {first.removeprefix('fatal: ').removeprefix('error: ')}", hint=hint
     )

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import anyio
 
 from ktx.errors import KtxError, OutsideError
+from ktx.llm.running import run_work
 from ktx.warehouse.stop import Stop, current_stop
 
 Given = TypeVar("Given")
@@ -32,7 +33,7 @@ def run_async(work: Callable[[], Awaitable[Given]]) -> Given:
     Raises:
         OutsideError: it was stopped.
     """
-    return anyio.run(_watched, work)
+    return run_work(lambda: _watched(work))
 
 
 async def _watched(work: Callable[[], Awaitable[Given]]) -> Given:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
+from ktx import sqlite
 from ktx.errors import KtxError
 from ktx.events import Emit, Notice
 from ktx.files import digest
@@ -69,6 +70,8 @@ class Bench:
 
         try:
             given = run_async(main)
+        except sqlite.UnwritableError:
+            raise
         except KtxError as error:
             self.emit(Notice(message=f"`{role}` gave no judgement, so the rules decide: {error.message}"))
             return None
@@ -149,7 +152,7 @@ def model_mend(
 
     def mend(draft: Draft, artifact: Artifact, problems: Sequence[Finding]) -> Sequence[Change] | None:
         mine = {one.entry: one for one in changes if one.artifact == artifact}
-        if not mine or any(one.by != "model" for one in mine.values()):
+        if any(one.by != "model" for one in mine.values()) or all(one.is_removal for one in mine.values()):
             return None
         plan = UnitPlan(
             key="repair",
@@ -183,7 +186,10 @@ def model_mend(
                 cast("Json", change_json(one)) for one in desk.changes.values() if one.artifact == artifact
             ]
 
-        given = bench.kept("repair", [prompt("repair"), question], ask)
+        # By what is to be mended, not by the file around it, which the mended changes are a part of in the next run.
+        wrong = sorted(f"{one.code}: {one.message}" for one in problems)
+        told_by = [str(artifact), *(cast("Json", change_json(one)) for one in mine.values())]
+        given = bench.kept("repair", [prompt("repair"), *told_by, *wrong], ask)
         if not isinstance(given, list) or not given:
             return None
         better = {one.entry: one for one in (read_change(cast("dict[str, Json]", row)) for row in given)}

@@ -230,6 +230,8 @@ def open_runs(state_dir: Path, *, now: Callable[[], datetime] = lambda: datetime
     path = state_dir / FILE_NAME
     try:
         return RunStore(sqlite.open_state(path, migrations=_MIGRATIONS), now=now)
+    except sqlite.UnwritableError:
+        raise
     except sqlite.DatabaseError as error:
         raise ConfigError(
             f"`{path}` cannot be used: {error}.", hint="Delete it; the next ingest makes it anew."

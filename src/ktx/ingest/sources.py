@@ -22,7 +22,7 @@ from ktx.ingest.apply import RUN_TRAILER, apply, finish_interrupted, order_of
 from ktx.ingest.artifact import Artifact
 from ktx.ingest.curate import Limits, curate, in_order
 from ktx.ingest.draft import Base, Draft, WarehouseFacts
-from ktx.ingest.evict import evictions, has_model_entries
+from ktx.ingest.evict import evictions, has_model_entries, with_known_evidence
 from ktx.ingest.gate import Gated, dropped_findings, gate, no_mending
 from ktx.ingest.halt import ensure_going, run_async
 from ktx.ingest.indexing import INDEX_NAME, reindex
@@ -242,7 +242,8 @@ def _reconcile(work: Work) -> str:
         work.given.limits,
         model_choose(bench) if bench else in_order,
     )
-    work.settled = replace(settled, changes=(*curated.changes, *gone))
+    kept = with_known_evidence(work.draft, curated.changes, work.snapshot)
+    work.settled = replace(settled, changes=(*kept, *gone))
     work.findings += [*settled.findings, *curated.findings]
     return f"{len(settled.contradictions):,} contradictions, {len(gone):,} entries no longer said"
 
@@ -624,7 +625,9 @@ def _message(work: Work, merged: Merged) -> str:
         for name, entries in sorted(by_artifact.items())
     ]
     more = [f"and {len(lines) - 60} more"] if len(lines) > 60 else []
-    return f"Ingest {work.given.source_id}: {', '.join(counts)}\n\n" + "\n".join([*lines[:60], *more])
+    return f"Ingest {work.given.source_id}: {', '.join(counts) or 'evidence alone'}\n\n" + "\n".join(
+        [*lines[:60], *more]
+    )
 
 
 def _report(work: Work, error: KtxError | None, *, seconds: float) -> SourceReport:

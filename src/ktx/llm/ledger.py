@@ -94,6 +94,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         try:
             self._connection = sqlite.open_state(path, migrations=_MIGRATIONS)
+        except sqlite.UnwritableError:
+            raise
         except sqlite.Error as error:
             raise ConfigError(
                 f"The ledger `{path}` cannot be opened: {error}.",
@@ -159,10 +161,21 @@ class Ledger:
 
     def spent_on(self, day: date) -> tuple[int, float]:
         """Give the tokens and the US dollars spent on a day (UTC); unpriced requests count as tokens only."""
+        return self._spent(
+            "at >= ? AND at < ?",
+            _start_of(day).isoformat(timespec="milliseconds"),
+            day.isoformat() + "T~",
+        )
+
+    def spent_in(self, run: str) -> tuple[int, float]:
+        """Give the tokens and the US dollars spent in a run; unpriced requests count as tokens only."""
+        return self._spent("run = ?", run)
+
+    def _spent(self, condition: str, *values: str) -> tuple[int, float]:
         row = self._connection.execute(
             "SELECT COALESCE(SUM(uncached_input + cache_write_5m + cache_write_1h + cache_read + output), 0), "
-            "COALESCE(SUM(cost_usd), 0) FROM calls WHERE at >= ? AND at < ?",
-            (_start_of(day).isoformat(timespec="milliseconds"), day.isoformat() + "T~"),
+            f"COALESCE(SUM(cost_usd), 0) FROM calls WHERE {condition}",
+            values,
         ).fetchone()
         return int(row[0]), float(row[1])
 
