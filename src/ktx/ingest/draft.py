@@ -30,10 +30,10 @@ from ktx.semantic.files import (
 )
 from ktx.semantic.load import layer_of, layer_with
 from ktx.semantic.source import Layer
-from ktx.semantic.yaml import YamlError, parse_yaml
 from ktx.wiki.check import Known, check_pages
 from ktx.wiki.page import Page, parse_page, split_front_matter
 from ktx.wiki.store import load_pages, page_path, visible_pages
+from ktx.yaml import YamlError, parse_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
