@@ -14,7 +14,7 @@ from ktx.catalog import Catalog
 from ktx.errors import LayerError
 from ktx.files import read_text
 from ktx.findings import Finding, Place
-from ktx.ingest.artifact import Artifact, Data, Json, page_entries, source_entries
+from ktx.ingest.artifact import Artifact, Data, Json, page_artifact, page_entries, source_entries
 from ktx.ingest.provenance import Origin, read_origins
 from ktx.search.known import known_names
 from ktx.semantic.check import check_layer
@@ -102,15 +102,20 @@ class Base:
         return known[2] if known else self.semantic_dir / artifact.connection_id / file_for(artifact.name)
 
     def text(self, artifact: Artifact) -> str | None:
-        """Give an artifact's text on disk."""
+        """Give an artifact's text on disk; None when there is no such file.
+
+        Raises:
+            LayerError: there is one, and it cannot be read as text.
+        """
         if artifact.kind == "source":
             known = self.source_files.get(artifact.connection_id, {}).get(artifact.name)
-            return known[1] if known else None
-        return _read(self.path(artifact))
+            if known:
+                return known[1]
+        return _read(self.path(artifact), artifact)
 
     def shared_text(self, key: str) -> str | None:
         """Give a shared page's text on disk."""
-        return _read(page_path(self.wiki_dir, key))
+        return _read(page_path(self.wiki_dir, key), page_artifact(key))
 
     @cached_property
     def _files(self) -> dict[str, list[LayerFile]]:
@@ -165,6 +170,14 @@ class Draft:
         if data is None:
             return {}
         return source_entries(data) if artifact.kind == "source" else page_entries(data, self.body(artifact))
+
+    def problem(self, artifact: Artifact) -> str | None:
+        """Say why a file that is there cannot be read as what it is; None when it can, or when there is none."""
+        try:
+            self.data(artifact)
+        except LayerError as error:
+            return error.message
+        return None
 
     def origins(self, artifact: Artifact) -> dict[str, tuple[Origin, ...]]:
         """Give where the entries of an artifact came from."""
@@ -271,11 +284,14 @@ class Draft:
         return self.base.path(artifact).relative_to(self.base.root).as_posix()
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path, artifact: Artifact) -> str | None:
     try:
         return read_text(path)
-    except (OSError, UnicodeDecodeError):
+    except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise LayerError(f"`{artifact}` cannot be read: {reason}.") from error
 
 
 def as_data(text: str, artifact: Artifact) -> Data:

@@ -1,7 +1,9 @@
 """Changes put into files, entry by entry: what is written, what is left, and why.
 
 One rule decides. What a person wrote, edited or took out is never written over; what ktx wrote and nobody touched follows its
-source. `ktx.ingest.reconcile` has settled before that no two changes want the same entry to be different things.
+source. Between sources, what an importer wrote stays until its own source says otherwise, and what a source has said already does
+not come back once another has changed it: so sources in any order come to rest. `ktx.ingest.reconcile` has settled before that no
+two changes want the same entry to be different things.
 """
 
 import copy
@@ -104,12 +106,6 @@ def is_owned(current: Json, origins: Sequence[Origin]) -> bool:
     return any(entry_digest(current) == origin.digest for origin in origins)
 
 
-def rank(source: str, origins: Sequence[Origin]) -> str | None:
-    """Give another source that an entry belongs to, or None when it is this source's own or nobody's."""
-    others = [origin.source for origin in origins]
-    return others[0] if others and source not in others else None
-
-
 def _open(draft: Draft, artifact: Artifact) -> _File:
     data = draft.data(artifact)
     return _File(
@@ -149,8 +145,17 @@ def _apply(file: _File, change: Change) -> Effect:
             _note_origin(file, change, proposed, origins)
         return "same"
     if is_owned(current, origins):
-        _set(file, change, proposed, origins)
-        return "changed"
+        holder = _holder(change, current, proposed, origins)
+        if holder is None:
+            _set(file, change, proposed, origins)
+            return "changed"
+        file.findings.append(
+            _remark(
+                "kept-another-sources-version",
+                f"`{change.entry}` of `{file.artifact}` differs from what `{change.source}` says; what `{holder}` says stays.",
+            )
+        )
+        return "kept"
     file.findings.append(
         _remark(
             "kept-a-persons-version",
@@ -160,13 +165,26 @@ def _apply(file: _File, change: Change) -> Effect:
     return "kept"
 
 
+def _holder(change: Change, current: Json, proposed: Json, origins: Sequence[Origin]) -> str | None:
+    """Give the other source whose version stays; None when this change may take its place."""
+    mine = next((one for one in origins if one.source == change.source), None)
+    holders = [one for one in origins if one.digest == entry_digest(current)]
+    if mine in holders:
+        return None
+    if mine is not None:
+        return holders[0].source if mine.digest == entry_digest(proposed) else None
+    imported = next((one.source for one in holders if one.by == "import"), None)
+    return imported if imported is not None or change.by == "import" else None
+
+
 def _remove(file: _File, change: Change, current: Json, origins: Sequence[Origin]) -> Effect:
     others = tuple(origin for origin in origins if origin.source != change.source)
     if current is None:
         if len(others) != len(origins):
             _put_origins(file, change.entry, others)
         return "same"
-    if others:
+    is_mine_alone = is_owned(current, origins) and not is_owned(current, others)
+    if others and not is_mine_alone:
         _put_origins(file, change.entry, others)
         return "same"
     if not origins:

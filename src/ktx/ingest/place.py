@@ -89,6 +89,10 @@ class _Placer:
     def definition(self, definition: Definition) -> Iterator[Change]:
         """Give the changes of one definition."""
         artifact = self.names[definition.name]
+        problem = self.draft.problem(artifact)
+        if problem is not None:
+            self._report(definition, f"definition {definition.name}", f"{problem} It is left as it is.")
+            return
         layered = self.draft.layer(artifact.connection_id).sources.get(artifact.name)
         for key, value, evidence in self._entries(definition, artifact, layered):
             yield Change(
@@ -103,6 +107,17 @@ class _Placer:
 
     def page(self, page: PageFact, keys: Iterable[str]) -> Iterator[Change]:
         """Give the changes of one page."""
+        problem = self.draft.problem(page_artifact(page.key))
+        if problem is not None:
+            self.unmapped.append(
+                Unmapped(
+                    evidence=page.evidence[0] if page.evidence else page.key,
+                    what=f"page {page.key}",
+                    reason="unresolved_reference",
+                    detail=f"{problem} It is left as it is.",
+                )
+            )
+            return
         body = _MENTION.sub(lambda found: self._mention(found[1]), page.body)
         many = len(self.draft.base.warehouses) > 1
         known = [text for name in page.definitions if (text := self._reference(name, has_prefix=many))]
@@ -135,6 +150,8 @@ class _Placer:
         return f"{plain}_{definition.author}"
 
     def _is_mine(self, artifact: Artifact) -> bool:
+        if self.draft.problem(artifact) is not None:
+            return True
         origins = self.draft.origins(artifact).get("sql", ())
         return any(origin.source == self.source_id for origin in origins)
 
