@@ -30,7 +30,8 @@ from ktx.semantic.files import (
 )
 from ktx.semantic.load import layer_of, layer_with
 from ktx.semantic.source import Layer
-from ktx.wiki.check import Known, check_pages
+from ktx.wiki.check import Known, check_pages, dangling_links
+from ktx.wiki.links import Link
 from ktx.wiki.page import Page, parse_page, split_front_matter
 from ktx.wiki.store import load_pages, page_path, visible_pages
 from ktx.yaml import YamlError, parse_yaml
@@ -241,6 +242,17 @@ class Draft:
         pages = {**self.pages, artifact.name: page}
         found = check_pages(pages.values(), self.known, only={artifact.name})
         return tuple(one for one in found if one.level == "error")
+
+    def dangling(self, artifact: Artifact) -> tuple[Link, ...]:
+        """Give the references of a page that lead to nothing."""
+        text = self.text(artifact)
+        try:
+            page = None if text is None else self._page(artifact, text)
+        except LayerError:
+            return ()
+        if page is None:
+            return ()
+        return dangling_links(page, {**self.pages, artifact.name: page}.values(), self.known)
 
     @cached_property
     def _layers(self) -> dict[str, Layer]:

@@ -32,6 +32,8 @@ from ktx.wiki.page import edit_page, render_page
 
 Effect: TypeAlias = Literal["added", "changed", "removed", "same", "kept"]
 """`same` was there already; `kept` left a person's version alone."""
+UNITED: Final = frozenset({"tags", "refs", "sl_refs", "connections", "tables"})
+"""Lists of a page to which every source adds its own."""
 _TEXT_ENTRIES: Final = ("lead", "section.")
 
 
@@ -128,6 +130,8 @@ def _apply(file: _File, change: Change) -> Effect:
     if change.is_removal:
         return _remove(file, change, current, origins)
     proposed = _normal(change)
+    if _is_united(change, origins):
+        proposed = _union(current, proposed)
     if change.entry not in entries:
         if origins:
             file.findings.append(
@@ -145,7 +149,7 @@ def _apply(file: _File, change: Change) -> Effect:
             _note_origin(file, change, proposed, origins)
         return "same"
     if is_owned(current, origins):
-        holder = _holder(change, current, proposed, origins)
+        holder = None if _is_united(change, origins) else _holder(change, current, proposed, origins)
         if holder is None:
             _set(file, change, proposed, origins)
             return "changed"
@@ -163,6 +167,18 @@ def _apply(file: _File, change: Change) -> Effect:
         )
     )
     return "kept"
+
+
+def _is_united(change: Change, origins: Sequence[Origin]) -> bool:
+    """Tell whether an entry is a list that several sources share."""
+    is_list = change.artifact.kind == "page" and change.entry in UNITED
+    return is_list and any(origin.source != change.source for origin in origins)
+
+
+def _union(current: Json, proposed: Json) -> Json:
+    if not isinstance(current, list) or not isinstance(proposed, list):
+        return proposed
+    return [*current, *(one for one in proposed if one not in current)]
 
 
 def _holder(change: Change, current: Json, proposed: Json, origins: Sequence[Origin]) -> str | None:
@@ -215,7 +231,8 @@ def _set(file: _File, change: Change, value: Json, origins: Sequence[Origin]) ->
         file.body = set_section(file.body, change.entry, value)
     else:
         file.data[change.entry] = value
-    others = tuple(one for one in origins if one.source != change.source and change.by == "model")
+    is_shared = change.by == "model" or _is_united(change, origins)
+    others = tuple(one for one in origins if one.source != change.source and is_shared)
     _put_origins(file, change.entry, (*others, _origin(change, file.entries().get(change.entry))))
 
 
