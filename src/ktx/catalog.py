@@ -166,3 +166,15 @@ class Relationship:
     score: float = 1.0
     evidence: tuple[Evidence, ...] = ()
     condition: tuple[str, str] | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes it this one, whatever is known about it."""
+        return (self.source, self.source_columns, self.target, self.target_columns, self.condition)
+
+    @property
+    def mirror(self) -> tuple[object, ...] | None:
+        """The identity of the same join seen from the other side; None where the other side is another join."""
+        if self.source == self.target or self.condition is not None:
+            return None
+        return (self.target, self.target_columns, self.source, self.source_columns, None)

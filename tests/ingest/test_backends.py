@@ -18,7 +18,7 @@ from ktx.ingest.sources import Given, ingest_source
 from ktx.project import Project, create_project, ensure_state_dir, open_project, project_lock, warehouse_ids
 from ktx.sources.text.source import TextItem, TextSource
 from llmrig.rigs import RIGS, Rig
-from modelserver.replies import Reply, call, calls, refusal, structured, text
+from modelserver.replies import Reply, calls, refusal, structured, text
 
 SECRET = "correct-horse-battery-staple"
 PERSONS_PAGE = "---\nsummary: What the team agreed on.\n---\n# Rules\n\nWeeks begin on Monday.\n"

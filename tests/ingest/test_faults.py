@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from ingest.forked import Ended, Forker, open_forker
 from ktx.files import digest
 from ktx.ingest.runs import FILE_NAME
 from ktx.project import create_project
-from modelserver.replies import Reply, call, calls, text
+from modelserver.replies import Reply, calls, text
 from modelserver.server import ModelServer
 
 UNITS, STEPS, AT_ONCE, KILLS = 12, 3, 4, 100

@@ -274,3 +274,39 @@ def test_a_killed_ingest_leaves_a_tree_that_the_next_one_completes(project: Proj
     )
     assert status.stdout == ""
     assert log(project).count("Ingest shop") == 1
+
+
+def test_a_join_of_single_partners_is_written_once_on_each_side_however_often_it_is_scanned(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "shop.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "CREATE TABLE orders AS SELECT 4711 + 7 * n AS order_id, n * 1.5 AS total FROM range(200) r(n)"
+        )
+        connection.execute(
+            "CREATE TABLE open_orders AS SELECT order_id, 2 AS days FROM orders WHERE total < 90"
+        )
+    project = create_project(
+        tmp_path / "project", config_text="connections:\n  shop: {driver: duckdb, path: ../shop.duckdb}\n"
+    )
+    ingest(project)
+    first = manifest(project, shard="main")
+    joins = {
+        name: [(join["to"], join["relationship"]) for join in table.get("joins", [])]
+        for name, table in first.items()
+    }
+    assert joins == {
+        "open_orders": [("orders", "one_to_one")],
+        "orders": [("open_orders", "one_to_one")],
+    }
+    before = (project.semantic_dir / "shop" / "_schema" / "main.yaml").read_bytes()
+    for _ in range(2):
+        report = ingest(project)
+        assert report.commit is None
+        assert not report.connections[0].dropped
+        assert (project.semantic_dir / "shop" / "_schema" / "main.yaml").read_bytes() == before
+    text = before.decode().replace("source: inferred", "source: manual")
+    (project.semantic_dir / "shop" / "_schema" / "main.yaml").write_text(text)
+    ingest(project)
+    assert (project.semantic_dir / "shop" / "_schema" / "main.yaml").read_text() == text

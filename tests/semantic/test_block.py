@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from ktx.semantic.block import render_block
-from ktx.semantic.yaml import parse_yaml
+from ktx.yaml import parse_yaml
 
 _WORDS = st.sampled_from([
     "id", "order total", "true", "Null", "yes", "12:30", "a: b", "x #y", "it's", "'q'", '"q"', "# no", "- a", "a -", "", " a",

@@ -8,7 +8,7 @@ import pytest
 from ktx.errors import LayerError
 from ktx.semantic.load import load_layer
 from ktx.semantic.save import edit_source, render_source, save_source
-from ktx.semantic.yaml import parse_yaml
+from ktx.yaml import parse_yaml
 from semantic.layers import write_layer
 
 TEXT = dedent("""\

@@ -179,18 +179,15 @@ def page_entries(head: Mapping[str, Json], body: str) -> dict[str, Json]:
 def set_section(body: str, key: str, text: Json) -> str:
     """Put `lead` or a `section.…` into a page's Markdown, or take it out with None; all other text stays as it is."""
     lead, sections = split_sections(body)
-    if key == "lead":
-        lead = "" if text is None else str(text).strip("\n") + "\n\n"
-        return (lead + "".join(part for _, part in sections)).strip("\n") + "\n"
-    keys = [one for one in page_entries({}, body) if one.startswith("section.")]
+    parts = [lead, *(part for _, part in sections)]
     written = "" if text is None else str(text).strip("\n") + "\n\n"
-    parts = [part for _, part in sections]
+    keys = ["lead", *(one for one in page_entries({}, body) if one.startswith("section."))]
     if key in keys:
         parts[keys.index(key)] = written
     else:
-        parts = [*(part.rstrip("\n") + "\n\n" for part in parts), written]
-        lead = lead.rstrip("\n") + "\n\n" if lead.strip() else ""
-    return (lead + "".join(parts)).strip("\n") + "\n"
+        whole = "".join(parts)
+        parts = [whole.rstrip("\n") + "\n\n" if whole.strip() else "", written]
+    return "".join(parts).strip("\n") + "\n"
 
 
 def split_sections(body: str) -> tuple[str, list[tuple[str, str]]]:

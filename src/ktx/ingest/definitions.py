@@ -11,8 +11,8 @@ from ktx.ingest.artifact import Data, Json, page_entries, source_entries
 from ktx.ingest.trees import Tree
 from ktx.semantic.files import LayerFile
 from ktx.semantic.source import Column, Join, Layer, Measure, Segment, Source
-from ktx.semantic.yaml import YamlError, parse_yaml
 from ktx.wiki.page import split_front_matter
+from ktx.yaml import YamlError, parse_yaml
 
 Noun: TypeAlias = Literal["source", "measure", "segment", "join", "column", "page"]
 Sign: TypeAlias = Literal["added", "changed", "removed"]

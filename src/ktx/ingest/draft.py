@@ -14,7 +14,7 @@ from ktx.catalog import Catalog
 from ktx.errors import LayerError
 from ktx.files import read_text
 from ktx.findings import Finding, Place
-from ktx.ingest.artifact import Artifact, Data, Json, page_entries, source_entries
+from ktx.ingest.artifact import Artifact, Data, Json, page_artifact, page_entries, source_entries
 from ktx.ingest.provenance import Origin, read_origins
 from ktx.search.known import known_names
 from ktx.semantic.check import check_layer
@@ -30,10 +30,11 @@ from ktx.semantic.files import (
 )
 from ktx.semantic.load import layer_of, layer_with
 from ktx.semantic.source import Layer
-from ktx.semantic.yaml import YamlError, parse_yaml
-from ktx.wiki.check import Known, check_pages
+from ktx.wiki.check import Known, check_pages, dangling_links
+from ktx.wiki.links import Link
 from ktx.wiki.page import Page, parse_page, split_front_matter
 from ktx.wiki.store import load_pages, page_path, visible_pages
+from ktx.yaml import YamlError, parse_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +103,20 @@ class Base:
         return known[2] if known else self.semantic_dir / artifact.connection_id / file_for(artifact.name)
 
     def text(self, artifact: Artifact) -> str | None:
-        """Give an artifact's text on disk."""
+        """Give an artifact's text on disk; None when there is no such file.
+
+        Raises:
+            LayerError: there is one, and it cannot be read as text.
+        """
         if artifact.kind == "source":
             known = self.source_files.get(artifact.connection_id, {}).get(artifact.name)
-            return known[1] if known else None
-        return _read(self.path(artifact))
+            if known:
+                return known[1]
+        return _read(self.path(artifact), artifact)
 
     def shared_text(self, key: str) -> str | None:
         """Give a shared page's text on disk."""
-        return _read(page_path(self.wiki_dir, key))
+        return _read(page_path(self.wiki_dir, key), page_artifact(key))
 
     @cached_property
     def _files(self) -> dict[str, list[LayerFile]]:
@@ -165,6 +171,14 @@ class Draft:
         if data is None:
             return {}
         return source_entries(data) if artifact.kind == "source" else page_entries(data, self.body(artifact))
+
+    def problem(self, artifact: Artifact) -> str | None:
+        """Say why a file that is there cannot be read as what it is; None when it can, or when there is none."""
+        try:
+            self.data(artifact)
+        except LayerError as error:
+            return error.message
+        return None
 
     def origins(self, artifact: Artifact) -> dict[str, tuple[Origin, ...]]:
         """Give where the entries of an artifact came from."""
@@ -229,6 +243,17 @@ class Draft:
         found = check_pages(pages.values(), self.known, only={artifact.name})
         return tuple(one for one in found if one.level == "error")
 
+    def dangling(self, artifact: Artifact) -> tuple[Link, ...]:
+        """Give the references of a page that lead to nothing."""
+        text = self.text(artifact)
+        try:
+            page = None if text is None else self._page(artifact, text)
+        except LayerError:
+            return ()
+        if page is None:
+            return ()
+        return dangling_links(page, {**self.pages, artifact.name: page}.values(), self.known)
+
     @cached_property
     def _layers(self) -> dict[str, Layer]:
         return {name: self._made_layer(name) for name in self.base.layers}
@@ -271,11 +296,14 @@ class Draft:
         return self.base.path(artifact).relative_to(self.base.root).as_posix()
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path, artifact: Artifact) -> str | None:
     try:
         return read_text(path)
-    except (OSError, UnicodeDecodeError):
+    except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise LayerError(f"`{artifact}` cannot be read: {reason}.") from error
 
 
 def as_data(text: str, artifact: Artifact) -> Data:

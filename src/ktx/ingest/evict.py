@@ -59,7 +59,7 @@ def owned_artifacts(draft: Draft, source_id: str) -> Iterator[Artifact]:
     """Give the artifacts that have an entry from this source."""
     for connection_id, files in sorted(draft.base.source_files.items()):
         for name, (_, text, _) in sorted(files.items()):
-            if f" {source_id} " in text or f": {source_id} " in text:
+            if f"{source_id} " in text:
                 yield source_artifact(connection_id, name)
     for key in sorted(draft.base.pages):
         artifact = page_artifact(key)

@@ -29,6 +29,7 @@ from ktx.wiki.links import parse_links
 
 _ROUNDS: Final = 4
 _PROBE_TIMEOUT_S: Final = 20.0
+_MOST_NAMES: Final = 6
 _LISTED: Final = re.compile(r"^(measures|segments|columns|joins|column_overrides)\[(\d+)\]")
 
 Mend: TypeAlias = Callable[[Draft, Artifact, Sequence[Finding]], Sequence[Change] | None]
@@ -144,6 +145,8 @@ class _Keeper:
 
     def drop(self, artifact: Artifact, problems: Sequence[Finding], merged: Merged) -> None:
         """Leave out the entries at fault; all of the artifact's when it does not show which."""
+        if artifact.kind == "page" and self._without_references(artifact, merged):
+            return
         at_fault = set(_at_fault(merged.draft, artifact, problems))
         reason = problems[0].message
         hit = [one for one in self.changes if one.artifact == artifact and one.entry in at_fault]
@@ -156,6 +159,30 @@ class _Keeper:
                 reason,
             )
             self._out(change, told)
+
+    def _without_references(self, artifact: Artifact, merged: Merged) -> bool:
+        """Make references that lead nowhere plain text, where an importer wrote them; tell whether that changed anything."""
+        dangling = {link.text for link in merged.draft.dangling(artifact)}
+        if not dangling:
+            return False
+        plain = {
+            id(one): replace(one, value=_without_references(one.value, dangling))
+            for one in self.changes
+            if one.artifact == artifact and one.by == "import"
+        }
+        if all(plain[id(one)].value == one.value for one in self.changes if id(one) in plain):
+            return False
+        self.changes = [plain.get(id(one), one) for one in self.changes]
+        is_one = len(dangling) == 1
+        self.findings.append(
+            Finding(
+                level="note",
+                code="reference-left-out",
+                message=f"{_listed(sorted(dangling))} on `{artifact}` {'leads' if is_one else 'lead'} to nothing in the layer, "
+                f"and {'stays' if is_one else 'stay'} as plain text.",
+            )
+        )
+        return True
 
     def drop_all(self, artifact: Artifact, reason: str) -> None:
         """Leave out everything about an artifact; where nothing changes it, what takes away what it names is at fault."""
@@ -394,15 +421,46 @@ def _repeats(table: str, columns: Sequence[str], warehouse: Warehouse) -> bool:
 
 
 def dropped_findings(dropped: Iterable[tuple[Change, str]]) -> tuple[Finding, ...]:
-    """Say what was left out and why."""
+    """Say what was left out and why, once for each reason of an artifact."""
+    entries: dict[tuple[Artifact, str], list[str]] = {}
+    for change, reason in dropped:
+        entries.setdefault((change.artifact, reason), []).append(change.entry)
     return tuple(
         Finding(
             level="warning",
             code="left-out",
-            message=f"`{change.entry}` of `{change.artifact}` is left out: {reason.rstrip('.')}{'' if reason.endswith('?') else '.'}",
+            message=f"{_listed(names)} of `{artifact}` {'is' if len(names) == 1 else 'are'} left out: {_sentence(reason)}",
             where=Place(),
         )
-        for change, reason in dropped
+        for (artifact, reason), names in entries.items()
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    told = [f"`{name}`" for name in dict.fromkeys(names)]
+    more = len(told) - _MOST_NAMES
+    if more > 0:
+        return f"{', '.join(told[:_MOST_NAMES])} and {more} more"
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _without_references(value: Json, dangling: set[str]) -> Json:
+    """Give a page's value with what leads nowhere as plain text, or gone from a list of references."""
+    if isinstance(value, list):
+        return [one for one in value if one not in dangling]
+    if not isinstance(value, str):
+        return value
+    value = re.sub(
+        r"`([^`\n]+)`", lambda found: found[1] if found[1].strip() in dangling else found[0], value
+    )
+    return re.sub(
+        r"\[\[([^\[\]|#\n]+)(?:[#|]([^\[\]\n]*))?\]\]",
+        lambda found: (found[2] or found[1]) if found[0] in dangling else found[0],
+        value,
     )
 
 

@@ -1,7 +1,9 @@
 """Changes put into files, entry by entry: what is written, what is left, and why.
 
 One rule decides. What a person wrote, edited or took out is never written over; what ktx wrote and nobody touched follows its
-source. `ktx.ingest.reconcile` has settled before that no two changes want the same entry to be different things.
+source. Between sources, what an importer wrote stays until its own source says otherwise, and what a source has said already does
+not come back once another has changed it: so sources in any order come to rest. `ktx.ingest.reconcile` has settled before that no
+two changes want the same entry to be different things.
 """
 
 import copy
@@ -30,6 +32,8 @@ from ktx.wiki.page import edit_page, render_page
 
 Effect: TypeAlias = Literal["added", "changed", "removed", "same", "kept"]
 """`same` was there already; `kept` left a person's version alone."""
+UNITED: Final = frozenset({"tags", "refs", "sl_refs", "connections", "tables"})
+"""Lists of a page to which every source adds its own."""
 _TEXT_ENTRIES: Final = ("lead", "section.")
 
 
@@ -104,12 +108,6 @@ def is_owned(current: Json, origins: Sequence[Origin]) -> bool:
     return any(entry_digest(current) == origin.digest for origin in origins)
 
 
-def rank(source: str, origins: Sequence[Origin]) -> str | None:
-    """Give another source that an entry belongs to, or None when it is this source's own or nobody's."""
-    others = [origin.source for origin in origins]
-    return others[0] if others and source not in others else None
-
-
 def _open(draft: Draft, artifact: Artifact) -> _File:
     data = draft.data(artifact)
     return _File(
@@ -132,6 +130,8 @@ def _apply(file: _File, change: Change) -> Effect:
     if change.is_removal:
         return _remove(file, change, current, origins)
     proposed = _normal(change)
+    if _is_united(change, origins):
+        proposed = _union(current, proposed)
     if change.entry not in entries:
         if origins:
             file.findings.append(
@@ -149,8 +149,17 @@ def _apply(file: _File, change: Change) -> Effect:
             _note_origin(file, change, proposed, origins)
         return "same"
     if is_owned(current, origins):
-        _set(file, change, proposed, origins)
-        return "changed"
+        holder = None if _is_united(change, origins) else _holder(change, current, proposed, origins)
+        if holder is None:
+            _set(file, change, proposed, origins)
+            return "changed"
+        file.findings.append(
+            _remark(
+                "kept-another-sources-version",
+                f"`{change.entry}` of `{file.artifact}` differs from what `{change.source}` says; what `{holder}` says stays.",
+            )
+        )
+        return "kept"
     file.findings.append(
         _remark(
             "kept-a-persons-version",
@@ -160,13 +169,38 @@ def _apply(file: _File, change: Change) -> Effect:
     return "kept"
 
 
+def _is_united(change: Change, origins: Sequence[Origin]) -> bool:
+    """Tell whether an entry is a list that several sources share."""
+    is_list = change.artifact.kind == "page" and change.entry in UNITED
+    return is_list and any(origin.source != change.source for origin in origins)
+
+
+def _union(current: Json, proposed: Json) -> Json:
+    if not isinstance(current, list) or not isinstance(proposed, list):
+        return proposed
+    return [*current, *(one for one in proposed if one not in current)]
+
+
+def _holder(change: Change, current: Json, proposed: Json, origins: Sequence[Origin]) -> str | None:
+    """Give the other source whose version stays; None when this change may take its place."""
+    mine = next((one for one in origins if one.source == change.source), None)
+    holders = [one for one in origins if one.digest == entry_digest(current)]
+    if mine in holders:
+        return None
+    if mine is not None:
+        return holders[0].source if mine.digest == entry_digest(proposed) else None
+    imported = next((one.source for one in holders if one.by == "import"), None)
+    return imported if imported is not None or change.by == "import" else None
+
+
 def _remove(file: _File, change: Change, current: Json, origins: Sequence[Origin]) -> Effect:
     others = tuple(origin for origin in origins if origin.source != change.source)
     if current is None:
         if len(others) != len(origins):
             _put_origins(file, change.entry, others)
         return "same"
-    if others:
+    is_mine_alone = is_owned(current, origins) and not is_owned(current, others)
+    if others and not is_mine_alone:
         _put_origins(file, change.entry, others)
         return "same"
     if not origins:
@@ -197,7 +231,8 @@ def _set(file: _File, change: Change, value: Json, origins: Sequence[Origin]) ->
         file.body = set_section(file.body, change.entry, value)
     else:
         file.data[change.entry] = value
-    others = tuple(one for one in origins if one.source != change.source and change.by == "model")
+    is_shared = change.by == "model" or _is_united(change, origins)
+    others = tuple(one for one in origins if one.source != change.source and is_shared)
     _put_origins(file, change.entry, (*others, _origin(change, file.entries().get(change.entry))))
 
 

@@ -25,6 +25,7 @@ from ktx.sources.evidence import Unmapped
 
 IMPORT: Final = "import"
 _OWN_HEAD: Final = frozenset({"summary", "tags", "refs", "connections", "source", "meta"})
+_REFERRED: Final = frozenset({"measures", "segments", "columns"})
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENTION: Final = re.compile(r"`\{\{\s*([^{}`]+?)\s*\}\}`")
 _KEY_ENDINGS: Final = ("_id", "_key", "_code", "_uuid", "_sk", "_fk", "id")
@@ -54,6 +55,7 @@ def place(
     for definition in definitions:
         if definition.name in placer.names:
             changes.extend(placer.definition(definition))
+    placer.know(changes)
     keys = {page.key for page in pages} | draft.pages.keys()
     for page in pages:
         changes.extend(placer.page(page, keys))
@@ -69,6 +71,7 @@ class _Placer:
         self.tables = tables
         self.names: dict[str, Artifact] = {}
         self.unmapped: list[Unmapped] = []
+        self.defined: set[tuple[Artifact, str]] = set()
 
     def name(self, definition: Definition) -> None:
         """Find the artifact of a definition."""
@@ -89,6 +92,10 @@ class _Placer:
     def definition(self, definition: Definition) -> Iterator[Change]:
         """Give the changes of one definition."""
         artifact = self.names[definition.name]
+        problem = self.draft.problem(artifact)
+        if problem is not None:
+            self._report(definition, f"definition {definition.name}", f"{problem} It is left as it is.")
+            return
         layered = self.draft.layer(artifact.connection_id).sources.get(artifact.name)
         for key, value, evidence in self._entries(definition, artifact, layered):
             yield Change(
@@ -101,8 +108,32 @@ class _Placer:
                 evidence=evidence or definition.evidence,
             )
 
+    def know(self, changes: Iterable[Change]) -> None:
+        """Learn what pages may refer to: what the layer has, and what these changes add."""
+        for artifact in self.names.values():
+            source = self.draft.layer(artifact.connection_id).sources.get(artifact.name)
+            if source is not None:
+                self.defined |= {
+                    (artifact, one.name) for one in (*source.columns, *source.measures, *source.segments)
+                }
+        for change in changes:
+            head, _, name = change.entry.partition(".")
+            if head in _REFERRED:
+                self.defined.add((change.artifact, name))
+
     def page(self, page: PageFact, keys: Iterable[str]) -> Iterator[Change]:
         """Give the changes of one page."""
+        problem = self.draft.problem(page_artifact(page.key))
+        if problem is not None:
+            self.unmapped.append(
+                Unmapped(
+                    evidence=page.evidence[0] if page.evidence else page.key,
+                    what=f"page {page.key}",
+                    reason="unresolved_reference",
+                    detail=f"{problem} It is left as it is.",
+                )
+            )
+            return
         body = _MENTION.sub(lambda found: self._mention(found[1]), page.body)
         many = len(self.draft.base.warehouses) > 1
         known = [text for name in page.definitions if (text := self._reference(name, has_prefix=many))]
@@ -135,6 +166,8 @@ class _Placer:
         return f"{plain}_{definition.author}"
 
     def _is_mine(self, artifact: Artifact) -> bool:
+        if self.draft.problem(artifact) is not None:
+            return True
         origins = self.draft.origins(artifact).get("sql", ())
         return any(origin.source == self.source_id for origin in origins)
 
@@ -281,7 +314,7 @@ class _Placer:
         whole = self.names.get(name)
         head, _, entity = name.rpartition(".")
         artifact = whole or self.names.get(head)
-        if artifact is None:
+        if artifact is None or (whole is None and (artifact, entity) not in self.defined):
             return None
         text = artifact.name if whole else f"{artifact.name}.{entity}"
         return f"{artifact.connection_id}/{text}" if has_prefix else text
@@ -313,7 +346,7 @@ def _column(column: ColumnFact, author: str, expr: str | None) -> Json:
     constraints = _filled(not_null=column.is_not_null, unique=column.is_unique)
     return _filled(
         name=column.name,
-        type=column.kind or ("time" if column.is_time else "string"),
+        type=column.kind or ("time" if column.is_time else None),
         role="time" if column.is_time and column.kind not in (None, "time") else None,
         visibility="internal" if column.is_hidden else None,
         descriptions={author: column.description} if column.description else None,

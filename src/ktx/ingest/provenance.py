@@ -1,11 +1,12 @@
 """Where an entry came from, kept in the artifact itself: `meta.ktx` maps an entry's key to a line.
 
 A line reads `shop_dbt import 9f8e7d6c models/marts/orders.yml`: the context source, how it came about, the digest of the entry
-as it was written, and the documents that say so, separated by ` ; `. Documents that many lines share stand once, under
+as it was written, and the documents that say so, separated by ` ; ` (an id that would not survive that is written as JSON). Documents that many lines share stand once, under
 `meta.ktx_evidence`, and a line without documents means those. An entry without a line is a person's. One whose digest no
 longer fits was edited by a person; one with a line and no value was taken out by a person. None of these is ever written over.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -35,7 +36,8 @@ class Origin:
 
     def __str__(self) -> str:
         """Render the line."""
-        return f"{self.source} {self.by} {self.digest} {_BETWEEN.join(self.evidence)}".rstrip()
+        told = _BETWEEN.join(map(_written, self.evidence))
+        return f"{self.source} {self.by} {self.digest} {told}".rstrip()
 
 
 Origins: TypeAlias = Mapping[str, tuple[Origin, ...]]
@@ -86,6 +88,20 @@ def write_origins(data: Data, origins: Origins) -> None:
         data.pop(META, None)
 
 
+def _written(id_: str) -> str:
+    is_plain = id_ and id_ == " ".join(id_.split()) and ";" not in id_ and not id_.startswith('"')
+    return id_ if is_plain else json.dumps(id_, ensure_ascii=True).replace(";", "\\u003b")
+
+
+def _read(text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
+
+
 def _most_common(origins: Origins) -> dict[str, tuple[str, ...]]:
     """Give the documents that most lines of a source name, where at least two do."""
     counts: dict[str, Counter[tuple[str, ...]]] = {}
@@ -112,5 +128,5 @@ def _parse(text: Json, shared: Mapping[str, tuple[str, ...]]) -> Origin | None:
         source=match["source"],
         by=cast("By", match["by"]),
         digest=match["digest"],
-        evidence=tuple(evidence.split(_BETWEEN)) if evidence else shared.get(match["source"], ()),
+        evidence=tuple(map(_read, evidence.split(_BETWEEN))) if evidence else shared.get(match["source"], ()),
     )

@@ -19,12 +19,11 @@ from ktx.findings import Finding, Place
 from ktx.ingest.artifact import Artifact, Data, Json, entry_digest, page_artifact, page_entries
 from ktx.ingest.change import Change
 from ktx.ingest.draft import Draft
-from ktx.ingest.merge import is_owned
+from ktx.ingest.merge import UNITED, is_owned
 from ktx.names import is_page_key
 
 _DEFINED: Final = ("measures", "segments", "columns")
 _MEANING: Final = ("expr", "filter", "segments", "time_dimension", "non_additive", "type")
-_UNITED: Final = frozenset({"tags", "refs", "sl_refs", "connections", "tables"})
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,80}")
 
 
@@ -94,7 +93,7 @@ def settle(draft: Draft, changes: Sequence[Change], *, judge: Judge = by_rule) -
             work.settled.append(group[0])
         elif entry.partition(".")[0] in _DEFINED and artifact.kind == "source":
             work.define(artifact, entry, _ranked(kept))
-        elif entry in _UNITED:
+        elif entry in UNITED:
             work.unite(_ranked(kept))
         elif artifact.kind == "page" and entry.startswith(("section.", "lead")):
             work.tell(_ranked(kept))
@@ -418,28 +417,21 @@ def _page(told: Contradiction, verdict: Verdict, changes: Sequence[Change]) -> I
     """Give the page that explains a contradiction."""
     source = told.artifact.name
     name = told.entry.partition(".")[2]
-    lines = [
-        f"- `{source}.{one.name}`, said by {one.said_by}: `{one.value.get('expr')}`"
-        + (f" where `{one.value['filter']}`" if one.value.get("filter") else "")
-        for one in told.meanings
-    ]
     intro = verdict.explanation.strip() or (
         f"The name `{name}` means different things in different places. Each meaning has a name of its own; ask for the one you need, "
-        "and say which one you used."
+        "and say which one you used. A person should decide whether one of them is the one that counts."
     )
-    lines.append("")
-    lines.append("A person should decide whether one of them is the one that counts.")
     evidence = tuple(dict.fromkeys(id_ for one in told.meanings for id_ in one.evidence))
     proposing = [one for one in changes if one.artifact == told.artifact and one.entry == told.entry]
     first = proposing[0]
     head: dict[str, Json] = {
-        "summary": f"{source}.{name} has {len(told.meanings)} meanings: "
-        + ", ".join(one.name for one in told.meanings),
+        "summary": f"{source}.{name} has several meanings, each under a name of its own",
         "tags": ["conflict"],
         "sl_refs": [f"{told.artifact.connection_id}/{source}.{one.name}" for one in told.meanings],
         "connections": [told.artifact.connection_id],
     }
-    body = f"# {source}.{name}: which one?\n\n{intro}\n\n## Meanings\n\n" + "\n".join(lines) + "\n"
+    sections = [_told(source, one) for one in told.meanings]
+    body = "\n\n".join([f"# {source}.{name}: which one?\n\n{intro}", *sections]) + "\n"
     for entry, value in page_entries(head, body).items():
         yield Change(
             artifact=page_artifact(page_key(told)),
@@ -450,3 +442,12 @@ def _page(told: Contradiction, verdict: Verdict, changes: Sequence[Change]) -> I
             unit=first.unit,
             evidence=evidence,
         )
+
+
+def _told(source: str, meaning: Meaning) -> str:
+    """Write a meaning as a section of its own, so that several sources can each keep theirs on one page."""
+    where = f" where `{meaning.value['filter']}`" if meaning.value.get("filter") else ""
+    return (
+        f"## {source}.{meaning.name}\n\n"
+        f"`{source}.{meaning.name}`, said by {meaning.said_by}: `{meaning.value.get('expr')}`{where}"
+    )

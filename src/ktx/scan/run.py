@@ -200,27 +200,28 @@ def _revalidate(
     catalog: Catalog, found: Found, before: Sequence[Relationship], probe: WarehouseProbe
 ) -> tuple[tuple[Relationship, ...], tuple[Relationship, ...]]:
     """Look again at joins that earlier scans accepted and this one did not: data that still holds keeps them."""
-    accepted = {_identity(one) for one in found.decided("accepted")}
+    accepted = {one.identity for one in found.decided("accepted")}
     taken = {(one.source, one.source_columns) for one in found.decided("accepted") if one.condition is None}
-    rejected = {_identity(one) for one in found.decided("rejected") if one.origin == "manual"}
-    kept: list[Relationship] = []
+    rejected = {one.identity for one in found.decided("rejected") if one.origin == "manual"}
+    kept: dict[tuple[object, ...], Relationship] = {}
     dropped: list[Relationship] = []
     for one in before:
-        if _identity(one) in accepted:
+        # A join of single partners stands on both sides, so that it is read twice.
+        if one.identity in accepted or one.mirror in accepted or one.mirror in kept:
             continue
         reason = _refutation(catalog, one, probe)
-        if reason is None and _identity(one) in rejected:
+        if reason is None and (one.identity in rejected or one.mirror in rejected):
             reason = "a person rejected it"
         if reason is None and one.condition is None and (one.source, one.source_columns) in taken:
             reason = "another target fits better"
         if reason is None:
-            kept.append(replace(one, origin="inferred"))
+            kept[one.identity] = replace(one, origin="inferred")
         else:
             evidence = Evidence(signal="data", strength=0.0, detail=reason)
             dropped.append(
                 replace(one, origin="inferred", decision="rejected", evidence=(*one.evidence, evidence))
             )
-    return tuple(kept), tuple(dropped)
+    return tuple(kept.values()), tuple(one for one in dropped if one.mirror not in kept)
 
 
 def _refutation(catalog: Catalog, one: Relationship, probe: WarehouseProbe) -> str | None:
@@ -251,10 +252,6 @@ def _refutation(catalog: Catalog, one: Relationship, probe: WarehouseProbe) -> s
     if answer is None or not answer.checked or answer.missing / answer.checked <= _MOST_VIOLATIONS:
         return None
     return f"{answer.missing:,} of {answer.checked:,} distinct values have no partner any more"
-
-
-def _identity(one: Relationship) -> tuple[object, ...]:
-    return (one.source, one.source_columns, one.target, one.target_columns, one.condition)
 
 
 def _with_row_counts(catalog: Catalog, profiles: dict[TableRef, TableProfile]) -> Catalog:

@@ -18,8 +18,8 @@ from ktx.search.documents import (
     source_documents,
 )
 from ktx.search.index import FILES_SEEN, ColumnValues, FileContent, Index, KnownFile
-from ktx.semantic.yaml import YamlError, parse_yaml
 from ktx.wiki.page import parse_page
+from ktx.yaml import YamlError, parse_yaml
 
 _MANIFEST_FOLDER = "_schema"
 _SETTLED_NS = 2_000_000_000

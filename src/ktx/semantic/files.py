@@ -25,8 +25,8 @@ from ktx.semantic.format import (
 )
 from ktx.semantic.kinds import column_kind
 from ktx.semantic.manifest import Shard, ShardTable
-from ktx.semantic.yaml import Path, YamlError, parse_yaml_with_lines
 from ktx.suggest import nearest
+from ktx.yaml import Path, YamlError, parse_yaml_with_lines
 
 MANIFEST_FOLDER = "_schema"
 _DEPTH_OF_COLUMNS = 4

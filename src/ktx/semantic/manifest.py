@@ -15,7 +15,7 @@ from sqlglot.tokenizer_core import TokenType
 from ktx.catalog import Cardinality, ColumnKind, RelationshipOrigin, TableRef
 from ktx.errors import LayerError
 from ktx.semantic.block import render_block
-from ktx.semantic.yaml import YamlError, parse_yaml
+from ktx.yaml import YamlError, parse_yaml
 
 HEADER = (
     "# Written by `ktx ingest`: the tables of one schema, as scanned.\n"

@@ -254,8 +254,9 @@ def _joins_by_table(
 ) -> dict[TableRef, list[ShardJoin]]:
     present, taken = set(names), set(names.values())
     joins: defaultdict[TableRef, list[ShardJoin]] = defaultdict(list)
-    outgoing = Counter((one.source, one.target) for one in structure.relationships)
-    for one in sorted(structure.relationships, key=_order):
+    relationships = _without_mirrors(structure.relationships)
+    outgoing = Counter((one.source, one.target) for one in relationships)
+    for one in relationships:
         if not {one.source, one.target} <= present:
             continue
         is_role = one.source == one.target or outgoing[one.source, one.target] > 1
@@ -276,6 +277,16 @@ def _joins_by_table(
             if kept:
                 joins[ref] = kept
     return dict(joins)
+
+
+def _without_mirrors(relationships: Sequence[Relationship]) -> list[Relationship]:
+    """Give each relationship once, in order: a join stands on both sides, and reads like two when both have one partner."""
+    ranks = {"manual": 0, "formal": 1, "inferred": 2}
+    kept: dict[tuple[object, ...], Relationship] = {}
+    for one in sorted(relationships, key=lambda one: (ranks[one.origin], *_order(one))):
+        if one.mirror not in kept:
+            kept.setdefault(one.identity, one)
+    return sorted(kept.values(), key=_order)
 
 
 def _kept(found: list[ShardJoin], before: ShardTable | None, name: str) -> list[ShardJoin]:

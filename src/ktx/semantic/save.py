@@ -22,7 +22,7 @@ from ktx.semantic.format import (
     SegmentEntry,
     SourceEntry,
 )
-from ktx.semantic.yaml import YamlError, parse_yaml
+from ktx.yaml import YamlError, parse_yaml
 
 _MODEL_BY_LIST: Mapping[str, type[BaseModel]] = {
     "columns": ColumnEntry,

@@ -16,11 +16,11 @@ from ktx.semantic.compile import Compiled, compile_query
 from ktx.semantic.plan import OutputColumn, render_plan
 from ktx.semantic.query import Query, QueryModel, parse_query
 from ktx.semantic.source import Layer
-from ktx.semantic.yaml import YamlError, parse_yaml
 from ktx.serve.answers import CompiledAnswer, QueryAnswer, RowLimitInfo
 from ktx.serve.desk import Desk
 from ktx.serve.sql import MOST_ROWS
 from ktx.serve.values import json_rows
+from ktx.yaml import YamlError, parse_yaml
 
 Part = Literal["sql", "plan", "receipt"]
 _PARTS: tuple[str, ...] = ("sql", "plan", "receipt")
@@ -81,7 +81,7 @@ def parse_query_text(text: str) -> dict[str, object]:
     """
     try:
         data: object = json.loads(text)
-    except ValueError as json_error:
+    except (ValueError, RecursionError) as json_error:
         try:
             data = parse_yaml(text)
         except YamlError as error:

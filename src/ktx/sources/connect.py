@@ -167,7 +167,15 @@ def _open_source(
                 warehouse_ids=warehouse_ids,
             )
         case LookmlConnection():
-            from ktx.sources.lookml.source import LookmlSource
+            try:
+                from ktx.sources.lookml.source import LookmlSource
+            except ModuleNotFoundError as error:
+                if error.name != "lkml":
+                    raise
+                raise ConfigError(
+                    f"`{connection_id}` needs the package `lkml`, which is not installed.",
+                    hint="Install it: pip install 'ktx-context[lookml]'",
+                ) from error
 
             return LookmlSource(
                 open_tree=tree(connection),

@@ -32,19 +32,32 @@ def check_pages(
     `only` keeps the checks to the pages of these keys; the others are still there to be pointed at.
     """
     pages = tuple(pages)
-    shared = {page.key for page in pages if page.user_id is None}
-    own: dict[str, set[str]] = {}
+    shared, own = _keys(pages)
+    return tuple(
+        finding
+        for page in pages
+        if only is None or page.key in only
+        for _, finding in _check_page(page, shared | own.get(page.user_id, set()), known)
+    )
+
+
+def dangling_links(page: Page, pages: Iterable[Page], known: Known) -> tuple[Link, ...]:
+    """Give the references of one page that lead to nothing, each as it stands there first; doubtful ones are left out."""
+    shared, own = _keys(pages)
+    found = _check_page(page, shared | own.get(page.user_id, set()), known)
+    return tuple(link for link, finding in found if finding.level == "error")
+
+
+def _keys(pages: Iterable[Page]) -> tuple[set[str], dict[str | None, set[str]]]:
+    """Give the keys of shared pages, and those of each user."""
+    shared: set[str] = set()
+    own: dict[str | None, set[str]] = {}
     for page in pages:
-        if page.user_id is not None:
-            own.setdefault(page.user_id, set()).add(page.key)
-    findings: list[Finding] = []
-    for page in pages if only is None else (page for page in pages if page.key in only):
-        keys = shared | own.get(page.user_id, set()) if page.user_id is not None else shared
-        findings.extend(_check_page(page, keys, known))
-    return tuple(findings)
+        (shared if page.user_id is None else own.setdefault(page.user_id, set())).add(page.key)
+    return shared, own
 
 
-def _check_page(page: Page, keys: set[str], known: Known) -> Iterator[Finding]:
+def _check_page(page: Page, keys: set[str], known: Known) -> Iterator[tuple[Link, Finding]]:
     seen: set[tuple[str, str | None, str, str | None]] = set()
     for link in parse_links(page):
         identity = (link.kind, link.connection_id, link.target, link.entity)
@@ -53,7 +66,7 @@ def _check_page(page: Page, keys: set[str], known: Known) -> Iterator[Finding]:
         seen.add(identity)
         finding = _check_link(page, link, keys, known)
         if finding is not None:
-            yield finding
+            yield link, finding
 
 
 def _check_link(page: Page, link: Link, keys: set[str], known: Known) -> Finding | None:

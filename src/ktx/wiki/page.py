@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 from ktx.errors import LayerError
 from ktx.findings import Finding, Place
 from ktx.suggest import did_you_mean
+from ktx.yaml import YamlError, parse_yaml
 
 UsageMode = Literal["always", "auto", "never"]
 Scope = Literal["global", "user"]
@@ -189,8 +190,10 @@ def edit_page(text: str, *, head: Mapping[str, object] | None = None, body: str 
         return text if body is None else _join(head_text, new_body)
     editor = _editor()
     try:
+        # The editor builds its tree by recursion, and must be kept from what is nested too deeply.
+        parse_yaml(head_text)
         document = editor.load(head_text)
-    except YAMLError as error:
+    except (YamlError, YAMLError) as error:
         message = "The front matter is not valid YAML."
         raise LayerError(message, hint=str(error)) from error
     if not isinstance(document, dict):
@@ -214,10 +217,10 @@ def _join(head_text: str, body: str) -> str:
 
 def _read_head(head_text: str, *, file: str, key: str) -> dict[str, object]:
     try:
-        raw = _reader().load(head_text)
-    except (YAMLError, ValueError) as error:
-        problem, line = _yaml_problem(error)
-        message = f"Front matter of page `{key}` is not valid YAML: {problem}."
+        raw = parse_yaml(head_text)
+    except YamlError as error:
+        message = f"Front matter of page `{key}` is not valid YAML: {error.message}."
+        line = 1 if error.line is None else error.line + 1
         raise _refusal(file, line, message, fix="Quote text that contains `: `.") from error
     if not isinstance(raw, dict):
         raise _refusal(
@@ -226,7 +229,7 @@ def _read_head(head_text: str, *, file: str, key: str) -> dict[str, object]:
             f"Front matter of page `{key}` is not a mapping.",
             fix="Write `summary: …` between the `---` lines.",
         )
-    return {str(name): value for name, value in cast("dict[object, object]", raw).items()}
+    return cast("dict[str, object]", raw)
 
 
 def _invalid(error: ValidationError, *, file: str, key: str, lines: Mapping[str, int]) -> LayerError:
@@ -271,11 +274,6 @@ class _Yaml(Protocol):
     def dump(self, data: object, stream: StringIO) -> None: ...
 
 
-@lru_cache(maxsize=1)
-def _reader() -> _Yaml:
-    return cast("_Yaml", YAML(typ="safe"))
-
-
 def _editor() -> _Yaml:
     editor = YAML()
     editor.preserve_quotes = True
@@ -288,11 +286,3 @@ def _dump(head: Mapping[str, object]) -> str:
     stream = StringIO()
     _editor().dump(dict(head), stream)
     return stream.getvalue()
-
-
-def _yaml_problem(error: Exception) -> tuple[str, int]:
-    """Give the parser's complaint and the line of the file it points at."""
-    mark: object = getattr(error, "problem_mark", None)
-    line: object = getattr(mark, "line", None)
-    problem: object = getattr(error, "problem", None)
-    return str(problem or "it cannot be read"), line + 2 if isinstance(line, int) else 1

@@ -151,7 +151,7 @@ def weigh_proposals(
         observed=Observed(settings.observed),
         found=list(found.relationships),
     )
-    taken = {_identity(one) for one in found.relationships}
+    taken = {one.identity for one in found.relationships}
     candidates = [
         Candidate(
             table=one.table,
@@ -199,11 +199,14 @@ def _order(one: Relationship) -> tuple[object, ...]:
 
 def _keep_decided(search: _Search, decided: Sequence[Relationship]) -> None:
     known = {table.ref: {column.name for column in table.columns} for table in search.catalog.tables}
+    kept: set[tuple[object, ...]] = set()
     for one in decided:
         if set(one.source_columns) <= known.get(one.source, set()) and set(one.target_columns) <= known.get(
             one.target, set()
         ):
-            search.found.append(one)
+            if one.decision == "rejected" or one.mirror not in kept:
+                search.found.append(one)
+                kept.add(one.identity)
             if one.origin == "manual":
                 search.decided.add((one.source, one.source_columns, one.target, one.target_columns))
             if one.decision == "accepted" and len(one.source_columns) == 1 and not one.condition:
@@ -211,7 +214,7 @@ def _keep_decided(search: _Search, decided: Sequence[Relationship]) -> None:
 
 
 def _keep_declared(search: _Search) -> None:
-    seen = {_identity(one) for one in search.found}
+    seen = {one.identity for one in search.found}
     for table in search.catalog.tables:
         for key in table.foreign_keys:
             if search.catalog.table(key.target) is None:
@@ -229,7 +232,7 @@ def _keep_declared(search: _Search) -> None:
             )
             if len(key.columns) == 1:
                 search.solved.add((table.ref, key.columns[0]))
-            if _identity(one) not in seen:
+            if one.identity not in seen:
                 search.found.append(one)
 
 
@@ -267,7 +270,7 @@ def _follow_composites(search: _Search) -> None:
 
 
 def _follow_observed(search: _Search) -> None:
-    known = {_identity(one) for one in search.found}
+    known = {one.identity for one in search.found}
     candidates = [
         one
         for one in search.observed.candidates(search.catalog, search.keys)
@@ -476,7 +479,7 @@ def _choose(search: _Search, judged: Sequence[Relationship]) -> None:
 
 def _settle_mutual(search: _Search) -> None:
     """Of two references in opposite directions between the same columns, keep the surer one."""
-    by_identity = {_identity(one): one for one in search.found}
+    by_identity = {one.identity: one for one in search.found}
     dropped: set[int] = set()
     for one in search.found:
         other = by_identity.get(
@@ -569,10 +572,6 @@ def _inclusion_evidence(answer: Answer) -> Evidence:
     else:
         detail = f"all {answer.checked:,} distinct values found"
     return Evidence(signal="data", strength=round(answer.coverage, 4), detail=detail)
-
-
-def _identity(one: Relationship) -> tuple[object, ...]:
-    return (one.source, one.source_columns, one.target, one.target_columns, one.condition)
 
 
 def _was_decided(search: _Search, one: Candidate) -> bool:

@@ -1,7 +1,8 @@
 """YAML 1.2 text as plain values, fast, with the line of any spot on request.
 
 The layer's own reader: scalars follow the YAML 1.2 core schema (`on`, `yes` and `12:30` are text, `010` is ten), a key
-may occur once, there is one document per file, and no tag can make anything but plain values.
+may occur once, there is one document per file, and no tag can make anything but plain values. Depth, and what aliases
+repeat, are bounded, so that no text can exhaust the stack or the memory of who walks its value.
 """
 
 import importlib
@@ -10,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -23,6 +24,9 @@ except ImportError:
 Path = tuple[str | int, ...]
 """Where a value sits: mapping keys and sequence positions, outermost first."""
 
+MAX_DEPTH: Final = 100
+_MAX_REPEATED: Final = 100_000
+"""Most values that aliases may stand for."""
 _NUMBER_START = frozenset("+-.0123456789")
 _WORDS: dict[str, object] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -51,7 +55,7 @@ def parse_yaml(text: str) -> object:
     {'joins': [{'to': 'b', 'on': 'a.x = b.y'}]}
 
     Raises:
-        YamlError: the text is not well-formed, repeats a key, or holds a second document.
+        YamlError: the text is not well-formed, repeats a key, holds a second document, or is nested too deeply.
     """
     return _build(text, None)
 
@@ -73,6 +77,8 @@ class _Frame:
     value: Any
     path: Path
     anchor: str | None
+    since: int = 0
+    """How many values the document had before this one."""
     key: str | None = None
     position: int = 0
     seen: set[str] = field(default_factory=set[str])
@@ -96,20 +102,28 @@ def _build(text: str, lines: dict[Path, int] | None, *, depth: int = sys.maxsize
 
 def _assemble(events: Iterator[tuple[str, Any]], all_lines: dict[Path, int] | None, depth: int) -> object:
     stack: list[_Frame] = []
-    anchors: dict[str, object] = {}
+    anchors: dict[str, tuple[object, int]] = {}
     result: object = None
-    documents = 0
+    documents = count = repeated = 0
     for kind, event in events:
+        count += 1
         if kind == "ScalarEvent":
             value: object = _scalar(event)
             if event.anchor is not None:
-                anchors[event.anchor] = value
+                anchors[event.anchor] = (value, 1)
         elif kind == "MappingStartEvent" or kind == "SequenceStartEvent":
+            if len(stack) >= MAX_DEPTH:
+                raise YamlError("it is nested too deeply", line=int(event.start_mark.line) + 1)
             lines = all_lines if len(stack) <= depth else None
             here = _path(stack) if lines is not None else ()
             _ensure_plain(event)
             stack.append(
-                _Frame(value={} if kind == "MappingStartEvent" else [], path=here, anchor=event.anchor)
+                _Frame(
+                    value={} if kind == "MappingStartEvent" else [],
+                    path=here,
+                    anchor=event.anchor,
+                    since=count + repeated,
+                )
             )
             if lines is not None:
                 lines.setdefault(here, int(event.start_mark.line) + 1)
@@ -118,13 +132,10 @@ def _assemble(events: Iterator[tuple[str, Any]], all_lines: dict[Path, int] | No
             frame = stack.pop()
             value = frame.value
             if frame.anchor is not None:
-                anchors[frame.anchor] = value
+                anchors[frame.anchor] = (value, count + repeated - frame.since)
         elif kind == "AliasEvent":
-            if event.anchor not in anchors:
-                raise YamlError(
-                    f"`*{event.anchor}` names no anchor above it", line=int(event.start_mark.line) + 1
-                )
-            value = anchors[event.anchor]
+            value, size = _anchored(event, anchors, repeated)
+            repeated += size
         elif kind == "DocumentStartEvent":
             documents += 1
             if documents > 1:
@@ -139,6 +150,17 @@ def _assemble(events: Iterator[tuple[str, Any]], all_lines: dict[Path, int] | No
             continue
         _put(stack[-1], value, event, all_lines if len(stack) <= depth else None)
     return result
+
+
+def _anchored(event: Any, anchors: dict[str, tuple[object, int]], repeated: int) -> tuple[object, int]:
+    """Give what an alias stands for, and how many values that is."""
+    line = int(event.start_mark.line) + 1
+    if event.anchor not in anchors:
+        raise YamlError(f"`*{event.anchor}` names no anchor above it", line=line)
+    value, size = anchors[event.anchor]
+    if repeated + size > _MAX_REPEATED:
+        raise YamlError("its aliases stand for too much", line=line)
+    return value, size
 
 
 def _put(frame: _Frame, value: object, event: Any, lines: dict[Path, int] | None) -> None:
