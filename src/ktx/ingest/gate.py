@@ -12,7 +12,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from ktx.errors import ConfigError, LayerError, OutsideError, QueryError
+from ktx.errors import ConfigError, KtxError, LayerError, OutsideError, QueryError
 from ktx.findings import Finding, Place
 from ktx.ingest.artifact import Artifact, Data, Json
 from ktx.ingest.change import Change, by_artifact
@@ -29,6 +29,8 @@ from ktx.wiki.links import parse_links
 
 _ROUNDS: Final = 4
 _PROBE_TIMEOUT_S: Final = 20.0
+_TAKES_OUT: Final = "disable_joins."
+_MOST_SILENCES: Final = 3
 _MOST_NAMES: Final = 6
 _LISTED: Final = re.compile(r"^(measures|segments|columns|joins|column_overrides)\[(\d+)\]")
 
@@ -102,6 +104,7 @@ class _Keeper:
     dropped: list[tuple[Change, str]] = field(default_factory=list[tuple[Change, str]])
     findings: list[Finding] = field(default_factory=list[Finding])
     _passed: set[tuple[Artifact, str, str]] = field(default_factory=set[tuple[Artifact, str, str]])
+    _silences: dict[str, int] = field(default_factory=dict[str, int])
 
     def merged(self) -> Merged:
         """Put what is still in into the draft."""
@@ -110,6 +113,8 @@ class _Keeper:
     def is_writable(self, change: Change) -> bool:
         """Tell whether a change holds nothing that must stay out."""
         if self.secrets.found_in("\n".join((change.entry, *_texts(change.value)))):
+            if self.secrets.found_in(change.entry):
+                change = replace(change, entry=f"{change.entry.partition('.')[0]}.***")
             self.dropped.append((change, "it holds what looks like a secret"))
             return False
         return True
@@ -151,6 +156,8 @@ class _Keeper:
         reason = problems[0].message
         hit = [one for one in self.changes if one.artifact == artifact and one.entry in at_fault]
         if not hit:
+            hit = self._joins_taken_out(artifact.connection_id)
+        if not hit:
             self.drop_all(artifact, reason)
             return
         for change in hit:
@@ -159,6 +166,14 @@ class _Keeper:
                 reason,
             )
             self._out(change, told)
+
+    def _joins_taken_out(self, connection_id: str) -> list[Change]:
+        """Give the changes that take joins of a warehouse out: what somebody else's definition needs is theirs."""
+        return [
+            one
+            for one in self.changes
+            if one.artifact.connection_id == connection_id and one.entry.startswith(_TAKES_OUT)
+        ]
 
     def _without_references(self, artifact: Artifact, merged: Merged) -> bool:
         """Make references that lead nowhere plain text, where an importer wrote them; tell whether that changed anything."""
@@ -229,17 +244,21 @@ class _Keeper:
         except (QueryError, LayerError) as error:
             return f"it cannot be asked: {error.message}"
         except (OutsideError, ConfigError) as error:
-            silent.add(artifact.connection_id)
-            self.findings.append(
-                Finding(
-                    level="note",
-                    code="not-probed",
-                    message=f"`{artifact.connection_id}` could not be asked, so nothing was tried on it: {error.message}",
-                )
-            )
+            self._passed.add(key)
+            self._unanswered(change, error, silent)
             return None
         self._passed.add(key)
         return reason
+
+    def _unanswered(self, change: Change, error: KtxError, silent: set[str]) -> None:
+        """Remember that a warehouse did not answer, and ask it no more after some times: each may take long."""
+        name = change.artifact.connection_id
+        self._silences[name] = self._silences.get(name, 0) + 1
+        message = f"`{change.entry}` of `{change.artifact}` was not tried on `{name}`: {error.message}"
+        if self._silences[name] >= _MOST_SILENCES:
+            silent.add(name)
+            message = f"`{name}` could not be asked {_MOST_SILENCES} times, so nothing more was tried on it: {error.message}"
+        self.findings.append(Finding(level="note", code="not-probed", message=message))
 
     def _without_lost(self, lost: Change) -> None:
         """Leave out what cannot stand without a change that is out."""
@@ -293,6 +312,12 @@ def _concerned(merged: Merged) -> Iterator[Artifact]:
         for key, page in merged.draft.pages.items():
             artifact = Artifact(kind="page", name=key)
             if artifact not in merged.texts and any(link.target in names for link in parse_links(page)):
+                yield artifact
+    cut = {one.artifact.connection_id for one in merged.applied if one.entry.startswith(_TAKES_OUT)}
+    for connection_id in sorted(cut):
+        for name in sorted(merged.draft.base.source_files.get(connection_id, {})):
+            artifact = Artifact(kind="source", connection_id=connection_id, name=name)
+            if artifact not in merged.texts:
                 yield artifact
     for connection_id, name in sorted(gone):
         for source in merged.draft.layer(connection_id).sources.values():

@@ -82,10 +82,11 @@ def by_rule(contradiction: Contradiction) -> Verdict:
 
 
 def settle(draft: Draft, changes: Sequence[Change], *, judge: Judge = by_rule) -> Settled:
-    """Settle changes against each other and against the draft."""
+    """Settle changes against each other and against the draft; the order in which units came does not count."""
     work = _Settling(draft, judge)
+    ordered = _ranked(changes)
     groups: dict[tuple[Artifact, str], list[Change]] = {}
-    for change in changes:
+    for change in ordered:
         groups.setdefault((change.artifact, change.entry), []).append(change)
     for (artifact, entry), group in groups.items():
         kept = [one for one in group if not one.is_removal]
@@ -101,7 +102,7 @@ def settle(draft: Draft, changes: Sequence[Change], *, judge: Judge = by_rule) -
             work.choose(_ranked(kept))
     work.rename()
     settled = work.without_doubles()
-    pages = [change for one in work.contradictions for change in _page(one, judge(one), changes)]
+    pages = [change for one in work.contradictions for change in _page(one, judge(one), ordered)]
     return Settled(
         changes=(*settled, *pages),
         contradictions=tuple(work.contradictions),
