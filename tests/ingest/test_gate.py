@@ -315,3 +315,40 @@ def test_with_no_warehouse_at_hand_what_compiles_lands(tmp_path: Path, warehouse
     gated = gate(draft_on(tmp_path, warehouse), GOOD, secrets=NONE, warehouses={})
     assert landed(gated) == {"measures.revenue", "descriptions.dbt"}
     assert not gated.findings
+
+
+COPIED = """\
+tables:
+  orders:
+    table: {prefix}orders
+    columns: [{{name: id, type: number, pk: true}}, {{name: amount, type: number}}]
+    joins: [{{to: customers, "on": orders.id = customers.id, relationship: one_to_one, source: inferred}}]
+  customers:
+    table: {prefix}customers
+    columns: [{{name: id, type: number, pk: true}}, {{name: country, type: string}}]
+    joins: [{{to: orders, "on": customers.id = orders.id, relationship: one_to_one, source: inferred}}]
+"""
+THEIRS = {
+    "none": {},
+    "on the same source": {
+        "semantic-layer/shop/orders.yaml": "name: orders\nmeasures:\n  - {name: far, expr: sum(amount), filter: customers.country = 'DE'}\n"
+    },
+    "on the other side": {
+        "semantic-layer/shop/customers.yaml": "name: customers\nmeasures:\n  - {name: far, expr: count(*), filter: orders.amount > 1}\n"
+    },
+}
+
+
+@pytest.mark.parametrize("whose", THEIRS)
+def test_a_join_to_a_copy_is_taken_out_unless_somebodys_definition_needs_it(
+    tmp_path: Path, warehouse: Warehouse, whose: str
+) -> None:
+    prefix = "main." if warehouse.dialect == "duckdb" else ""
+    manifest = {"semantic-layer/shop/_schema/main.yaml": COPIED.format(prefix=prefix)}
+    draft = draft_on(tmp_path, warehouse, {**manifest, **THEIRS[whose]})
+    said = [*GOOD, change("disable_joins.orders.id = customers.id", True)]
+    gated = gate(draft, said, secrets=NONE, warehouses={"shop": warehouse})
+    is_out = whose == "none"
+    assert landed(gated) == {"measures.revenue", "descriptions.dbt"} | ({said[-1].entry} if is_out else set())
+    joins = gated.merged.draft.layer("shop").sources["orders"].joins
+    assert [join.to for join in joins] == ([] if is_out else ["customers"])

@@ -29,6 +29,7 @@ from ktx.wiki.links import parse_links
 
 _ROUNDS: Final = 4
 _PROBE_TIMEOUT_S: Final = 20.0
+_TAKES_OUT: Final = "disable_joins."
 _MOST_SILENCES: Final = 3
 _MOST_NAMES: Final = 6
 _LISTED: Final = re.compile(r"^(measures|segments|columns|joins|column_overrides)\[(\d+)\]")
@@ -155,6 +156,8 @@ class _Keeper:
         reason = problems[0].message
         hit = [one for one in self.changes if one.artifact == artifact and one.entry in at_fault]
         if not hit:
+            hit = self._joins_taken_out(artifact.connection_id)
+        if not hit:
             self.drop_all(artifact, reason)
             return
         for change in hit:
@@ -163,6 +166,14 @@ class _Keeper:
                 reason,
             )
             self._out(change, told)
+
+    def _joins_taken_out(self, connection_id: str) -> list[Change]:
+        """Give the changes that take joins of a warehouse out: what somebody else's definition needs is theirs."""
+        return [
+            one
+            for one in self.changes
+            if one.artifact.connection_id == connection_id and one.entry.startswith(_TAKES_OUT)
+        ]
 
     def _without_references(self, artifact: Artifact, merged: Merged) -> bool:
         """Make references that lead nowhere plain text, where an importer wrote them; tell whether that changed anything."""
@@ -293,6 +304,12 @@ def _concerned(merged: Merged) -> Iterator[Artifact]:
         for key, page in merged.draft.pages.items():
             artifact = Artifact(kind="page", name=key)
             if artifact not in merged.texts and any(link.target in names for link in parse_links(page)):
+                yield artifact
+    cut = {one.artifact.connection_id for one in merged.applied if one.entry.startswith(_TAKES_OUT)}
+    for connection_id in sorted(cut):
+        for name in sorted(merged.draft.base.source_files.get(connection_id, {})):
+            artifact = Artifact(kind="source", connection_id=connection_id, name=name)
+            if artifact not in merged.texts:
                 yield artifact
     for connection_id, name in sorted(gone):
         for source in merged.draft.layer(connection_id).sources.values():

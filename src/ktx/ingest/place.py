@@ -19,6 +19,7 @@ from ktx.ingest.artifact import Artifact, Json, page_artifact, page_entries, sou
 from ktx.ingest.change import Change
 from ktx.ingest.draft import Draft
 from ktx.semantic.compose import condition_key
+from ktx.semantic.manifest import ShardTable
 from ktx.semantic.source import Source
 from ktx.sources.definition import ColumnFact, Definition, JoinFact, MeasureFact, PageFact
 from ktx.sources.evidence import Unmapped
@@ -213,6 +214,25 @@ class _Placer:
             entry = self._join(join, definition, artifact, layered)
             if entry is not None:
                 yield f"joins.{entry.get('alias') or entry['to']}", dict(entry), ()
+        for on in self._joins_to_copies(definition, artifact, stored):
+            yield f"disable_joins.{on}", True, ()
+
+    def _joins_to_copies(
+        self, definition: Definition, artifact: Artifact, stored: ShardTable | None
+    ) -> Iterator[str]:
+        """Give the inferred one-to-one joins to tables that this one was computed from, unless the tool declares one."""
+        tables = self.draft.base.tables.get(artifact.connection_id, {})
+        declared = {self.names[join.to].name for join in definition.joins if join.to in self.names}
+        for join in stored.joins if stored is not None else ():
+            target = tables[join.to].table if join.to in tables else None
+            if (
+                target is not None
+                and target.ref in definition.made_from
+                and join.source == "inferred"
+                and join.relationship == "one_to_one"
+                and join.to not in declared
+            ):
+                yield join.on
 
     def _grain(
         self, definition: Definition, layered: Source | None

@@ -100,6 +100,9 @@ class Definition:
     tags: tuple[str, ...] = ()
     freshness: Mapping[str, object] | None = None
     default_time_dimension: str | None = None
+    made_from: tuple[TableRef, ...] = ()
+    """Tables that this one is computed from, directly or not, where the tool also says how this one is joined: an inferred
+    one-to-one join to one of them leads to an earlier copy of the same rows, and makes a second way to everything behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)

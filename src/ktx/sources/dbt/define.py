@@ -1,9 +1,10 @@
 """What a project's models, sources, seeds and snapshots say about their tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ktx.catalog import TableRef
 from ktx.sources.dbt_project.draft import Draft, Link, node_names, tags_of
 from ktx.sources.dbt_project.expressions import Unsayable, column_names, column_of, parse_row_expression
 from ktx.sources.dbt_project.parts import node_named
@@ -60,7 +61,27 @@ def define_nodes(project: Project, snapshot: Snapshot, targets: Sequence[Target]
     for node in project.nodes:
         if node.id in made.drafts:
             _relate(node, made.drafts[node.id], made)
+            made.drafts[node.id].made_from = tuple(_ancestors(node, made))
     return made
+
+
+def _ancestors(node: Node, made: Defining) -> Iterator[TableRef]:
+    """Give the tables that a node is computed from, directly or through others, without its own."""
+    nodes = {one.id: one for one in made.project.nodes}
+    own = made.drafts[node.id]
+    seen = {node.id}
+    waiting = list(node.depends_on)
+    found: set[TableRef] = set()
+    while waiting:
+        id_ = waiting.pop()
+        if id_ in seen or id_ not in nodes:
+            continue
+        seen.add(id_)
+        waiting.extend(nodes[id_].depends_on)
+        draft = made.drafts.get(id_)
+        if draft is not None and draft is not own:
+            found.add(draft.place.table.ref)
+    yield from sorted(found)
 
 
 def _describe(node: Node, draft: Draft, made: Defining) -> None:

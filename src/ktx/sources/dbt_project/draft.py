@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from ktx.catalog import Cardinality
+from ktx.catalog import Cardinality, TableRef
 from ktx.sources.dbt_project.expressions import qualified, written
 from ktx.sources.dbt_project.place import Place
 from ktx.sources.dbt_project.plain import as_text
@@ -56,6 +56,7 @@ class Draft:
     tags: tuple[str, ...] = ()
     freshness: Mapping[str, object] | None = None
     default_time_dimension: str | None = None
+    made_from: tuple[TableRef, ...] = ()
 
     def fact(self, column: str) -> ColumnFact:
         """Give the fact about a column so far."""
@@ -97,6 +98,7 @@ class Draft:
             tags=self.tags,
             freshness=self.freshness,
             default_time_dimension=self.default_time_dimension,
+            made_from=self.made_from if self.links else (),
         )
 
     def _join(self, link: Link) -> JoinFact:
