@@ -331,10 +331,10 @@ tables:
 THEIRS = {
     "none": {},
     "on the same source": {
-        "semantic-layer/shop/orders.yaml": "name: orders\nmeasures:\n  - {name: far, expr: max(customers.country)}\n"
+        "semantic-layer/shop/orders.yaml": "name: orders\nmeasures:\n  - {name: far, expr: sum(amount), filter: customers.country = 'DE'}\n"
     },
     "on the other side": {
-        "semantic-layer/shop/customers.yaml": "name: customers\nmeasures:\n  - {name: far, expr: max(orders.amount)}\n"
+        "semantic-layer/shop/customers.yaml": "name: customers\nmeasures:\n  - {name: far, expr: count(*), filter: orders.amount > 1}\n"
     },
 }
 

@@ -15,8 +15,9 @@ from ingest.importers import Sample, commit, differences, equal, files, git, rep
 from ktx.events import ignore
 from ktx.ingest.run import ingest_project, open_given
 from ktx.ingest.runs import open_runs
+from ktx.ingest.source_report import SourceReport
 from ktx.ingest.sources import ingest_source
-from ktx.project import create_project, ensure_state_dir, open_project
+from ktx.project import Project, create_project, ensure_state_dir, open_project
 from ktx.semantic.compile import compile_query
 from ktx.semantic.load import load_layer
 from ktx.semantic.query import parse_query
@@ -225,6 +226,107 @@ def test_tools_that_contradict_each_other_land_side_by_side_and_rest(
     for name in ("revenue", *others):
         assert f"`orders.{name}`" in page
         assert f"- warehouse/orders.{name}\n" in page
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Project:
+    """One dbt model with metrics on one table, ingested once."""
+    write(tmp_path / "dbt", DBT)
+    metabase_shop.build_warehouse(tmp_path / "data.duckdb")
+    config = "connections:\n  warehouse: {driver: duckdb, path: ../data.duckdb}\n  dbt: {driver: dbt, source_dir: ../dbt}\n"
+    project = create_project(tmp_path / "project", config_text=config)
+    assert ingest_project(open_project(project.root)).exit_code == 0
+    return project
+
+
+def again(project: Project) -> SourceReport:
+    (report,) = ingest_project(open_project(project.root), ("dbt",)).sources
+    assert report.status == "done", report.error
+    return report
+
+
+def says_otherwise(project: Project) -> None:
+    """Let dbt change every text and definition."""
+    path = project.root.parent / "dbt" / "models" / "orders.yml"
+    path.write_text(
+        path.read_text().replace("finance counts", "sales counts").replace("expr: total}", "expr: total * 2}")
+    )
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_source_file_that_a_person_deleted_stays_deleted(small: Project, is_committed: bool) -> None:
+    path = small.semantic_dir / "warehouse" / "orders.yaml"
+    path.unlink()
+    if is_committed:
+        commit(small.root, "remove")
+    says_otherwise(small)
+    for _ in range(2):
+        report = again(small)
+        assert not path.exists()
+        assert report.commit is None
+        assert "`warehouse/orders` was deleted by a person and stays away." in {
+            one.message for one in report.findings
+        }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"name: orders\nmeasures: [\n",
+        "name: orders\ndescriptions: {user: Gr\u00f6\u00dfe}\n".encode("latin-1"),
+        b"name: orders\nmeasures: " + b"[" * 60_000,
+        b"- not a source\n",
+        b"",
+    ],
+)
+def test_a_source_file_that_a_person_broke_is_named_and_left_byte_for_byte(
+    small: Project, content: bytes
+) -> None:
+    path = small.semantic_dir / "warehouse" / "orders.yaml"
+    path.write_bytes(content)
+    says_otherwise(small)
+    report = again(small)
+    assert path.read_bytes() == content
+    assert report.commit is None
+    assert any("`warehouse/orders`" in one.detail for one in report.unmapped)
+    assert any("It is left as it is." in one.detail for one in report.unmapped)
+
+
+def test_a_persons_uncommitted_edit_stays_theirs_in_the_file_and_out_of_the_commit(small: Project) -> None:
+    path = small.semantic_dir / "warehouse" / "orders.yaml"
+    text = path.read_text().replace("name: orders\n", "name: orders  # mine\n", 1)
+    text = text.replace("measures:\n", "measures:\n  - name: mine\n    expr: max(total)\n", 1)
+    path.write_text(text)
+    says_otherwise(small)
+    report = again(small)
+    now = path.read_text()
+    assert "# mine" in now
+    assert "name: mine" in now
+    assert "sales counts" in now
+    assert report.commit is not None
+    committed = git(small.root, "show", "HEAD:semantic-layer/warehouse/orders.yaml")
+    assert "sales counts" in committed
+    assert "mine" not in committed
+    assert git(small.root, "status", "--short").split() == ["M", "semantic-layer/warehouse/orders.yaml"]
+    assert again(small).commit is None
+
+
+def test_what_dbt_no_longer_says_goes_and_a_missing_project_takes_nothing_along(small: Project) -> None:
+    path = small.root.parent / "dbt" / "models" / "orders.yml"
+    before = files(small)
+    kept = path.read_text()
+    (small.root.parent / "dbt").rename(small.root.parent / "away")
+    (report,) = ingest_project(open_project(small.root), ("dbt",)).sources
+    assert report.status == "failed"
+    assert files(small) == before
+    (small.root.parent / "away").rename(small.root.parent / "dbt")
+    path.write_text(kept.partition("  - {name: number_of_orders, label")[0])
+    again(small)
+    names = {one.name for one in load_layer(small.semantic_dir, "warehouse").sources["orders"].measures}
+    assert "revenue" in names
+    path.write_text(kept)
+    again(small)
+    assert files(small) == before
 
 
 def test_notion_lands_as_pages_within_its_limits_and_rests(tmp_path: Path) -> None:

@@ -267,24 +267,39 @@ class Draft:
         }
         if not touched:
             return base
-        names = frozenset(artifact.name for artifact in touched)
+        present = self.base.source_files.get(connection_id, {})
+        parsed = {
+            artifact.name: None
+            if text is None
+            else parse_source_file(LayerFile(file=self._file(artifact), is_manifest=False, text=text))
+            for artifact, text in touched.items()
+        }
+        before = {name: present[name][0] for name in parsed if name in present}
+        # A join is taken out on both of its sides, so that the other side is made anew too.
+        cutting = {name for name, file in (*parsed.items(), *before.items()) if _takes_joins_out(file)}
+        tables = self.base.tables.get(connection_id, {})
+        names = frozenset(
+            {*parsed}
+            | {
+                name
+                for name, table in tables.items()
+                if cutting
+                and table.table is not None
+                and any(join.to in cutting for join in table.table.joins)
+            }
+        )
         files: dict[str, SourceFile] = {
             name: file
-            for name, (file, _, _) in self.base.source_files.get(connection_id, {}).items()
-            if name not in names and file.entry is not None and file.entry.disable_joins
+            for name, (file, _, _) in present.items()
+            if name not in parsed and (name in names or _takes_joins_out(file))
         }
-        for artifact, text in touched.items():
-            if text is not None:
-                parsed = parse_source_file(LayerFile(file=self._file(artifact), is_manifest=False, text=text))
-                if parsed is not None:
-                    files[artifact.name] = parsed
+        files.update({name: file for name, file in parsed.items() if file is not None})
         wanted = {*names, *files}
         wanted |= {
             file.entry.inherits_columns_from
             for file in files.values()
             if file.entry is not None and file.entry.inherits_columns_from
         }
-        tables = self.base.tables.get(connection_id, {})
         return layer_with(
             base, [tables[name] for name in sorted(wanted) if name in tables], files.values(), names=names
         )
@@ -294,6 +309,10 @@ class Draft:
 
     def _file(self, artifact: Artifact) -> str:
         return self.base.path(artifact).relative_to(self.base.root).as_posix()
+
+
+def _takes_joins_out(file: SourceFile | None) -> bool:
+    return file is not None and file.entry is not None and bool(file.entry.disable_joins)
 
 
 def _read(path: Path, artifact: Artifact) -> str | None:
