@@ -14,7 +14,8 @@ from ktx.config.secrets import SecretRef
 from ktx.ingest.pipeline import ingest
 from ktx.ingest.runs import open_runs
 from ktx.ingest.source_report import SourceReport
-from ktx.ingest.sources import Given, ingest_source
+from ktx.ingest.sources import ingest_source
+from ktx.ingest.work import Given
 from ktx.project import Project, create_project, ensure_state_dir, open_project, project_lock, warehouse_ids
 from ktx.sources.text.source import TextItem, TextSource
 from llmrig.rigs import RIGS, Rig
