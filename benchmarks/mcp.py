@@ -6,6 +6,9 @@ Makes a project in a temporary folder, starts the real server as a child process
 write and read the protocol's bytes, so that the time seen is the server's. A "request per core second" is a request divided by
 the processor time that the server itself used, which other programs on the machine change little; the latencies they do change,
 and the load is printed. stdio has one client per process by its nature: N clients are N requests in flight on one pipe.
+
+The `mcp` package alone takes its time. So beside the real server stands another of the same package with one tool that answers
+"ok" and does nothing: the floor. It is asked right before each tool, and `x floor` is how many times its processor time a call takes.
 """
 
 import argparse
@@ -25,13 +28,18 @@ from pathlib import Path
 import duckdb
 
 SOURCE = Path(__file__).parents[1] / "src"
+FLOOR = Path(__file__).parent / "protocol" / "floor.py"
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+AGAIN = ("context_pack", "discover_data", "wiki_search", "dictionary_search")
+"""Tools that know an answer again. They are asked something new each time, and once more the same each time."""
+
 CALLS: dict[str, dict[str, object]] = {
     "connection_list": {},
     "discover_data": {"query": "net revenue of customers by country"},
     "wiki_search": {"query": "how is revenue of a product counted"},
     "wiki_read": {"key": "rule-7"},
     "entity_details": {"connectionId": "warehouse", "entities": [{"table": "main.orders_3"}]},
+    "context_pack": {"question": "net revenue of customers by country"},
     "dictionary_search": {"values": ["Switzerland"]},
     "sl_read_source": {"connectionId": "warehouse", "sourceName": "orders_3"},
     "sl_query": {
@@ -55,7 +63,12 @@ class Figures:
     cpu_s: float
     latencies_ms: list[float]
 
-    def row(self) -> str:
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time of the server per call."""
+        return 1000 * self.cpu_s / self.count
+
+    def row(self, floor: "Figures | None" = None) -> str:
         """Render them as one line."""
         ordered = sorted(self.latencies_ms)
         p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
@@ -63,6 +76,7 @@ class Figures:
         return (
             f"{self.count / self.wall_s:8.0f}/s {per_core:8.0f}/core-s"
             f"   p50 {statistics.median(ordered):7.2f} ms   p95 {p95:7.2f} ms"
+            + ("" if floor is None else f"   {self.cpu_ms / floor.cpu_ms:5.2f} x floor")
         )
 
 
@@ -128,7 +142,7 @@ class HttpClient:
 
     async def open(self) -> None:
         """Connect and open a session."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+        await self._connect()
         head, _ = await self._post(message(0, "initialize", HELLO))
         self._session = (
             next(line for line in head.split(b"\r\n") if line.lower().startswith(b"mcp-session-id")) + b"\r\n"
@@ -146,7 +160,12 @@ class HttpClient:
         """Close the connection."""
         self._writer.close()
 
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
+
     async def _post(self, body: bytes) -> tuple[bytes, bytes]:
+        if self._reader.at_eof():  # a server closes a connection that was quiet for a while
+            await self._connect()
         self._writer.write(
             b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Accept: application/json, text/event-stream\r\n"
@@ -171,29 +190,68 @@ class HttpClient:
 
 
 @asynccontextmanager
+async def http_clients(port: int, clients: int) -> AsyncIterator[list[Ask]]:
+    opened = [HttpClient(port) for _ in range(clients)]
+    for client in opened:
+        await client.open()
+    yield [client.ask for client in opened]
+    for client in opened:
+        client.close()
+
+
+@asynccontextmanager
 async def http_server(root: Path, clients: int) -> AsyncIterator[tuple[int, list[Ask]]]:
     base = [sys.executable, "-m", "ktx", "--project-dir", str(root), "mcp"]
     done = subprocess.run(  # noqa: ASYNC221 - nothing else runs yet
         [*base, "start", "--port", "0", "--json"], env=environment(), capture_output=True, check=True
     )
     state = json.loads(done.stdout)
-    opened = [HttpClient(state["port"]) for _ in range(clients)]
     try:
-        for client in opened:
-            await client.open()
-        yield state["pid"], [client.ask for client in opened]
-        for client in opened:
-            client.close()
+        async with http_clients(state["port"], clients) as asks:
+            yield state["pid"], asks
     finally:
         subprocess.run([*base, "stop"], env=environment(), capture_output=True, check=True)  # noqa: ASYNC221 - nothing else runs any more
 
 
 @asynccontextmanager
-async def stdio_server(root: Path, clients: int) -> AsyncIterator[tuple[int, list[Ask]]]:
+async def http_floor(root: Path, clients: int) -> AsyncIterator[tuple[int, list[Ask]]]:
+    del root
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ktx", "--project-dir", str(root), "mcp", "stdio",
-        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**22,
-    )  # fmt: skip
+        sys.executable, str(FLOOR), "http", env=environment(), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    try:
+        async with http_clients(port, clients) as asks:
+            yield process.pid, asks
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def stdio_server(root: Path, clients: int) -> AsyncIterator[tuple[int, list[Ask]]]:
+    async with piped(clients, "-m", "ktx", "--project-dir", str(root), "mcp", "stdio") as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def stdio_floor(root: Path, clients: int) -> AsyncIterator[tuple[int, list[Ask]]]:
+    del root
+    async with piped(clients, str(FLOOR), "stdio") as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def piped(clients: int, *command: str) -> AsyncIterator[tuple[int, list[Ask]]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        limit=2**22,
+    )
     reading, writing = process.stdout, process.stdin
     assert reading is not None
     assert writing is not None
@@ -222,10 +280,30 @@ async def stdio_server(root: Path, clients: int) -> AsyncIterator[tuple[int, lis
     await reader
 
 
+def varied(arguments: dict[str, object], number: int) -> dict[str, object]:
+    """Give a question that nobody has asked yet, about as hard as the one before it."""
+    word = f"region {number}"
+    return {
+        key: f"{value} {word}"
+        if isinstance(value, str)
+        else [*value, word]
+        if isinstance(value, list)
+        else value
+        for key, value in arguments.items()
+    }
+
+
 async def measure(
-    pid: int, asks: list[Ask], name: str, arguments: dict[str, object], seconds: float
+    pid: int,
+    asks: list[Ask],
+    name: str,
+    arguments: dict[str, object],
+    seconds: float,
+    *,
+    is_new: bool = False,
 ) -> Figures:
     answer = await asks[0](name, arguments)
+    numbers = iter(range(10**9))
     if b'"isError":true' in answer or b'"error":{"code":-' in answer:
         raise SystemExit(f"{name}: {answer[:500].decode()}")
     latencies: list[float] = []
@@ -233,8 +311,9 @@ async def measure(
 
     async def client(ask: Ask) -> None:
         while time.perf_counter() - started < seconds:
+            asked = varied(arguments, next(numbers)) if is_new else arguments
             begun = time.perf_counter()
-            await ask(name, arguments)
+            await ask(name, asked)
             latencies.append((time.perf_counter() - begun) * 1000)
 
     await asyncio.gather(*(client(ask) for ask in asks))
@@ -251,14 +330,28 @@ async def run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_project(root, sources=arguments.sources, pages=arguments.pages)
-        for transport, server in (("http", http_server), ("stdio", stdio_server)):
+        for transport, server, floor in (
+            ("http", http_server, http_floor),
+            ("stdio", stdio_server, stdio_floor),
+        ):
             if arguments.transport not in (None, transport):
                 continue
             for clients in arguments.clients:
-                async with server(root, clients) as (pid, asks):
+                async with (
+                    server(root, clients) as (pid, asks),
+                    floor(root, clients) as (floor_pid, floor_asks),
+                ):
+                    head = f"{transport:5} {clients:3} clients"
                     for name in tools:
-                        figures = await measure(pid, asks, name, CALLS[name], arguments.seconds)
-                        print(f"{transport:5} {clients:3} clients  {name:18} {figures.row()}", flush=True)
+                        least = await measure(floor_pid, floor_asks, "floor", {}, arguments.seconds / 2)
+                        if name == tools[0]:
+                            print(f"{head}  {'(the floor)':24} {least.row()}", flush=True)
+                        for is_new in (True, False) if name in AGAIN else (False,):
+                            figures = await measure(
+                                pid, asks, name, CALLS[name], arguments.seconds, is_new=is_new
+                            )
+                            label = name if name not in AGAIN else f"{name}, {'new' if is_new else 'again'}"
+                            print(f"{head}  {label:24} {figures.row(least)}", flush=True)
     print(f"load {' '.join(f'{value:.1f}' for value in os.getloadavg())} at the end")
 
 

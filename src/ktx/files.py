@@ -11,6 +11,13 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def leads_out(path: Path, root: Path) -> bool:
+    """Tell whether `path` is a link to outside of `root`, or to a folder: what is read as if it stood here is neither."""
+    if not path.is_symlink():
+        return False
+    return path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
 def write_text(path: Path, text: str, *, mode: int | None = None) -> bool:
     """Write `text` atomically and give whether the file changed.
 

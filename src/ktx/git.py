@@ -196,6 +196,55 @@ class Repository:
                     found.setdefault(top / name, value.strip())
         return found
 
+    def resolve(self, revision: str) -> str | None:
+        """Give the id of the commit that a revision names, or None when it names none."""
+        if not revision.strip() or revision.startswith("-"):
+            return None
+        found = self._try("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    def change(self, commit: str) -> Change:
+        """Give a commit as people name it."""
+        told = self._run("show", "--no-patch", "--format=%H%x00%aI%x00%an%x00%s", commit, "--")
+        return Change(**dict(zip(_CHANGE, told.rstrip("\n").split("\0"), strict=True)))
+
+    def carrying(self, trailers: Sequence[str]) -> tuple[tuple[Change, tuple[str, ...]], ...]:
+        """Give the commits that carry the first of `trailers`, newest first, with the values of all, empty without one."""
+        if self.head() is None:
+            return ()
+        values = "".join(f"%x00%(trailers:key={key},valueonly,separator=%x2C)" for key in trailers)
+        told = self._run("log", f"--grep=^{trailers[0]}: ", f"--format=%x01%H%x00%aI%x00%an%x00%s{values}")
+        found: list[tuple[Change, tuple[str, ...]]] = []
+        for one in told.split("\x01")[1:]:
+            parts = [part.strip() for part in one.split("\0")]
+            if parts[len(_CHANGE)]:
+                known = dict(zip(_CHANGE, parts, strict=False))
+                found.append((Change(**known), tuple(parts[len(_CHANGE) :])))
+        return tuple(found)
+
+    def texts_at(self, commit: str, paths: Sequence[Path]) -> dict[Path, str | None]:
+        """Give the text of each file at or under `paths` in a commit, line breaks as `\\n`; None for one that is no UTF-8."""
+        listed = self._run("ls-tree", "-r", "-z", commit, "--", *self._names(paths))
+        blobs: dict[Path, str] = {}
+        for entry in filter(None, listed.split("\0")):
+            about, name = entry.split("\t", 1)
+            mode, _, blob = about.split(" ")
+            if mode.startswith("100"):
+                blobs[self.root / name] = blob
+        wanted = "".join(f"{blob}\n" for blob in blobs.values())
+        told = run_git_bytes(
+            self.root, ["cat-file", "--batch"], environment=self.environment, stdin=wanted
+        ).stdout  # fmt: skip
+        texts: dict[Path, str | None] = {}
+        at = 0
+        for path in blobs:
+            end = told.index(b"\n", at)
+            start, size = end + 1, int(told[at:end].rsplit(b" ", 1)[1])
+            text = _decoded(told[start : start + size])
+            texts[path] = text if _is_text(text) else None
+            at = start + size + 1
+        return texts
+
     def has_commit_since(self, parent: str | None, *, trailer: str, value: str) -> bool:
         """Tell whether a commit after `parent` carries a trailer of that value."""
         reach = f"{parent}..HEAD" if parent else "HEAD"
@@ -218,7 +267,7 @@ class Repository:
                 self._run("rev-parse", f"{parent}^{{tree}}").strip() if parent else self._empty_tree()
             ):
                 if parent:
-                    self._refresh_index(paths)  # a run that was killed after its commit left the index behind
+                    self.refresh_index(paths)  # a run that was killed after its commit left the index behind
                 return None
             text = _message(message, trailers or {})
             parents = ("-p", parent) if parent else ()
@@ -229,7 +278,7 @@ class Repository:
                 "update-ref", "-m", f"ktx: {message.splitlines()[0]}", "HEAD", made, parent or ""
             )
             if moved.returncode == 0:
-                self._refresh_index(paths)
+                self.refresh_index(paths)
                 return made
         raise OutsideError(
             f"Other programs keep changing the branch of `{self.root}`.", hint="Try again when they are done."
@@ -273,8 +322,8 @@ class Repository:
                     raise _refusal(self.root, added.stderr)
             return self._run("write-tree", extra=extra).strip()
 
-    def _refresh_index(self, paths: Sequence[Path]) -> None:
-        """Make the user's index agree with the new commit about `paths`, so that git does not show them as undone."""
+    def refresh_index(self, paths: Sequence[Path]) -> None:
+        """Make the user's index agree with the last commit about `paths`, so that git does not show them as undone."""
         for _ in range(_LOCK_TRIES):
             done = self._try("reset", "--quiet", "--", *self._names(paths))
             if done.returncode == 0 or "index.lock" not in done.stderr:
@@ -344,11 +393,29 @@ def run_git(
         ConfigError: git is missing or too old.
         OutsideError: it did not end in time.
     """
+    done = run_git_bytes(
+        folder, arguments, environment=environment, stdin=stdin, settings=settings, timeout_s=timeout_s
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, stdout=_decoded(done.stdout), stderr=_decoded(done.stderr)
+    )
+
+
+def run_git_bytes(
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stdin: str = "",
+    settings: Mapping[str, str] | None = None,
+    timeout_s: float = 300.0,
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run git as `run_git` does, and give what it wrote byte by byte."""
     ensure_git(environment.get("PATH"))
     try:
         return subprocess.run(
-            git_command(folder, arguments, settings or {}), env=dict(environment), input=stdin, capture_output=True,
-            check=False, encoding="utf-8", errors="surrogateescape", timeout=timeout_s,
+            git_command(folder, arguments, settings or {}), env=dict(environment), capture_output=True,
+            input=stdin.encode("utf-8", "surrogateescape"), check=False, timeout=timeout_s,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise OutsideError(
@@ -395,6 +462,11 @@ def _message(message: str, trailers: Mapping[str, str]) -> str:
     return "\n\n".join(part for part in (message.strip(), "\n".join(lines)) if part) + "\n"
 
 
+def _decoded(data: bytes) -> str:
+    """Decode leniently, with every line break as `\\n`."""
+    return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _is_text(decoded: str) -> bool:
     """Whether bytes that were read leniently were UTF-8."""
     try:
@@ -408,7 +480,7 @@ def _covers(name: str, tracked: Sequence[str]) -> bool:
     return any(name in (".", entry) or entry.startswith(f"{name}/") for entry in tracked if entry)
 
 
-def _refusal(root: Path, stderr: str) -> ConfigError:
+def _refusal(root: Path, stderr: str) -> ConfigError | OutsideError:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     first = next(
         (line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "no reason"
@@ -419,6 +491,11 @@ def _refusal(root: Path, stderr: str) -> ConfigError:
     elif "ignored by one of your .gitignore" in stderr:
         ignored = ", ".join(line for line in lines if not line.startswith(("The following", "hint:")))
         first, hint = f"its .gitignore leaves out {ignored}", "Take that rule out, or choose another folder."
+    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
+        return OutsideError(
+            f"git cannot write in `{root}`: {first.removeprefix('fatal: ').removeprefix('error: ')}",
+            hint="Make room, then run again.",
+        )
     return ConfigError(
         f"git refuses in `{root}`: {first.removeprefix('fatal: ').removeprefix('error: ')}", hint=hint
     )

@@ -4,8 +4,11 @@ This module is the only importer of `sqlite3`; the SQLite warehouse driver reach
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from ktx.errors import OutsideError
 
 Connection = sqlite3.Connection
 Error = sqlite3.Error
@@ -28,6 +31,41 @@ _DESCRIBING = frozenset(
     }
 )
 _STEPS_BETWEEN_CHECKS = 2_000
+_UNWRITABLE = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
+
+
+class UnwritableError(OutsideError, sqlite3.OperationalError):
+    """A state file cannot be written now: the disk is full, or it may not be written."""
+
+
+class _State(sqlite3.Connection):
+    """A state file whose failures for want of space or permission are told as such."""
+
+    path: Path
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if sql == "ROLLBACK" and not self.in_transaction:  # SQLite ends it by itself where the disk is full
+            return self.cursor()
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            raise self._told(error) from error
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        try:
+            return super().executemany(sql, parameters)
+        except sqlite3.OperationalError as error:
+            raise self._told(error) from error
+
+    def _told(self, error: sqlite3.OperationalError) -> sqlite3.OperationalError:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _UNWRITABLE:
+            return error
+        return UnwritableError(
+            f"`{self.path}` cannot be written: {error}.",
+            hint="Check free space and permissions, then run again; what is kept is not asked for again.",
+        )
 
 
 def open_state(path: Path, *, migrations: Sequence[str], timeout_s: float = 30.0) -> Connection:
@@ -39,11 +77,15 @@ def open_state(path: Path, *, migrations: Sequence[str], timeout_s: float = 30.0
 
     Raises:
         sqlite3.DatabaseError: the file is not a database, or was written by a newer ktx.
+        UnwritableError: it cannot be written; so does every statement later.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.touch(mode=0o600)  # SQLite gives the files beside it the same permissions
-    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=timeout_s, isolation_level=None, check_same_thread=False, factory=_State
+    )
+    connection.path = path
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")

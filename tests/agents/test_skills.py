@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from ktx.agents.render import is_own, marked, render_skill, skill_text
+from ktx.agents.render import is_own, marked, render_skill, skill_body, skill_text
 from ktx.agents.target import Skill
 from ktx.agents.targets import TARGETS
 from ktx.cli.main import cli
@@ -56,15 +56,24 @@ def test_every_command_and_option_of_a_skill_exists(skill: Skill) -> None:
 
 
 def test_every_tool_of_the_analytics_skill_exists_and_none_is_forgotten() -> None:
-    text = skill_text("ktx-analytics").body
+    text = skill_body(skill_text("ktx-analytics"), has_memory=True)
     tools = {tool.name for tool in TOOLS}
     arguments = {field.alias or name for tool in TOOLS for name, field in tool.input.model_fields.items()} | {
         name for tool in TOOLS for name in tool.input.model_fields
     }
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text))
     assert named <= tools | arguments, named - tools - arguments
-    assert tools - {"memory_ingest", "memory_ingest_status"} <= named
+    assert tools <= named
     assert issubclass(TOOLS[0].input, ToolInput)
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_a_skill_speaks_of_remembering_only_where_the_project_can(skill: Skill) -> None:
+    without = render_skill(skill, "skill", where="Here.").decode()
+    assert "memory" not in without
+    assert "{" not in without.replace("{expr", "")
+    has_memory = render_skill(skill, "skill", where="Here.", has_memory=True).decode()
+    assert ("`memory_ingest`" in has_memory) == (skill == "ktx-analytics")
 
 
 @pytest.mark.parametrize("skill", SKILLS)

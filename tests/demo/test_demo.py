@@ -53,7 +53,8 @@ def test_the_warehouse_holds_the_real_flights(demo: DemoReport) -> None:
 def test_the_ingest_finds_declared_and_undeclared_joins_and_leaves_doubts_to_a_person(
     demo: DemoReport,
 ) -> None:
-    (connection,) = demo.ingest.connections
+    assert demo.ingest.warehouses is not None
+    (connection,) = demo.ingest.warehouses.connections
     assert {(join.text, join.origin) for join in connection.joins} == {
         ("flights.carrier -> airlines.carrier", "inferred"),
         ("flights.(origin, time_hour) -> weather.(origin, time_hour)", "inferred"),
@@ -95,7 +96,9 @@ def test_the_shipped_overlays_and_pages_pass_every_check(demo: DemoReport) -> No
 def test_a_second_run_takes_up_the_demo_and_changes_nothing(demo: DemoReport) -> None:
     again = run_demo(demo.root)
     assert not again.is_new
-    assert again.ingest.commit is None
+    assert again.ingest.warehouses is not None
+    assert again.ingest.warehouses.commit is None
+    assert [one.commit for one in again.ingest.sources] == [None]
     assert again.answer == demo.answer
 
 

@@ -98,7 +98,7 @@ def test_another_model_has_vectors_of_its_own_and_the_old_ones_go(
         reindex(desk)
     server.dimensions = 48
     with Desk(project=open_project(remote(tmp_path, server, model="other"))) as desk:
-        assert "no text has a vector" in (meaning(desk, "churn").reason or "")
+        assert "No text has a vector" in (meaning(desk, "churn").reason or "")
         assert reindex(desk).vectors.computed == 2
         assert keys(desk, "churn") == ["loss"]
     with open_index(tmp_path / ".ktx" / "index.sqlite") as index:
@@ -163,7 +163,9 @@ def test_filters_hold_for_meaning_as_for_words(tmp_path: Path, server: Embedding
             lane = next(lane for lane in desk.lanes() if lane.name == "semantic")
             asked = Question(text="churn", terms=("churn",))
             before = index.connection.total_changes
-            ids = lane.find(index, asked, Scope(kinds=("wiki",), connection_id="w"), pool=5)
+            ids = [
+                one.id for one in lane.find(index, asked, Scope(kinds=("wiki",), connection_id="w"), pool=5)
+            ]
             marks = ",".join("?" * len(ids))
             found = index.connection.execute(
                 f"SELECT ref FROM document WHERE id IN ({marks})", ids
@@ -185,14 +187,16 @@ def test_the_order_is_that_of_the_cosines_computed_one_by_one(
         lane = next(lane for lane in desk.lanes() if lane.name == "semantic")
         question = Question(text="churn and revenue", terms=("churn", "revenue"))
         with desk.searching() as index:
-            ids = lane.find(index, question, Scope(kinds=("wiki",)), pool=10)
+            found = lane.find(index, question, Scope(kinds=("wiki",)), pool=10)
             rows = index.connection.execute(
                 "SELECT d.id, v.data FROM document d JOIN vector v ON v.meaning = d.meaning"
             ).fetchall()
         asked = np.array(vector(question.text, 32))
         cosine = {at: float(np.frombuffer(data, dtype=np.float16).astype(float) @ asked) for at, data in rows}
         best = sorted(cosine.values(), reverse=True)[:10]
-        assert [cosine[at] for at in ids] == pytest.approx(best, rel=1e-3)
+        assert [cosine[one.id] for one in found] == pytest.approx(best, rel=1e-3)
+        lengths = np.array(best) / np.linalg.norm(asked)
+        assert [one.strength for one in found] == pytest.approx(list(lengths), rel=1e-3)
 
 
 def test_an_installed_local_model_is_used_without_a_word_in_the_configuration(

@@ -122,7 +122,7 @@ def test_refusals_say_what_to_do(desk: Desk) -> None:
     assert "`limit`" in refusal(desk, "discover_data", query="x", limit=1000)
     assert "Did you mean `kinds`?" in refusal(desk, "discover_data", query="x", kind=["wiki"])
     assert "Did you mean `wiki_read`?" in refusal(desk, "wiki_reed", key="x")
-    assert "there is no connection" in refusal(desk, "discover_data", query="x", connectionId="nope")
+    assert "There is no connection" in refusal(desk, "discover_data", query="x", connectionId="nope")
     assert "not a page key" in refusal(desk, "wiki_read", key="../../ktx")
 
 
@@ -233,3 +233,28 @@ def test_stdio_speaks_only_the_protocol_on_stdout(tmp_path: Path) -> None:
     assert "sl_query" in names
     assert rows["rows"] == [[65.75]]
     assert (tmp_path / "stderr.log").read_text() == ""
+
+
+def test_a_question_asked_again_is_answered_from_what_files_say_now(tmp_path: Path) -> None:
+    make_shop(tmp_path)
+    write_page(tmp_path, "revenue-rule", "What counts as revenue", body="Only paid orders.")
+    question = {"query": "what counts as revenue"}
+    with Desk(project=open_project(tmp_path), recheck_s=0.0) as desk:
+        first, again = call(desk, ("wiki_search", question), ("wiki_search", question))
+        assert again == first
+        write_page(tmp_path, "revenue-rule", "What counts as revenue", body="All orders, paid or not.")
+        (changed,) = call(desk, ("wiki_search", question))
+        assert "paid or not" in text(changed)
+
+
+def test_an_answer_is_known_again_without_a_look_at_any_file(tmp_path: Path) -> None:
+    make_shop(tmp_path)
+    write_page(tmp_path, "revenue-rule", "What counts as revenue", body="Only paid orders.")
+    question = {"query": "what counts as revenue"}
+    now = [100.0]
+    with Desk(project=open_project(tmp_path), recheck_s=5.0, clock=lambda: now[0]) as desk:
+        (first,) = call(desk, ("wiki_search", question))
+        write_page(tmp_path, "revenue-rule", "What counts as revenue", body="All orders, paid or not.")
+        assert call(desk, ("wiki_search", question)) == [first]
+        now[0] += 6.0
+        assert call(desk, ("wiki_search", question)) != [first]

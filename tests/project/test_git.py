@@ -170,3 +170,59 @@ def test_a_bare_repository_is_refused(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--bare", ".")
     with pytest.raises(ConfigError, match="bare"):
         Repository.find(tmp_path, environment=ENV)
+
+
+def test_the_texts_of_a_folder_are_read_as_they_were_in_a_commit(tmp_path: Path) -> None:
+    project = tmp_path / "top" / "analytics"
+    project.mkdir(parents=True)
+    git(tmp_path / "top", "init", "-q", "-b", "main")
+    repository = Repository.init(project, environment=ENV)
+    wiki = project / "wiki" / "größe und mehr"
+    wiki.mkdir(parents=True)
+    (wiki / "a.md").write_text("one\n\nblob 3\n")
+    (wiki / "windows.md").write_bytes(b"a\r\nb\r\n")
+    (wiki / "binary.md").write_bytes(b"\xff\xfe\n")
+    (wiki / "empty.md").write_text("")
+    (project / "else.txt").write_text("x")
+    first = repository.commit([project], "one", author=AUTHOR)
+    (wiki / "a.md").unlink()
+    second = repository.commit([project], "two", author=AUTHOR)
+    assert first is not None
+    assert second is not None
+    assert repository.texts_at(first, [project / "wiki"]) == {
+        wiki / "a.md": "one\n\nblob 3\n",
+        wiki / "binary.md": None,
+        wiki / "empty.md": "",
+        wiki / "windows.md": "a\nb\n",
+    }
+    assert wiki / "a.md" not in repository.texts_at(second, [project / "wiki"])
+    assert repository.texts_at(second, [project / "semantic-layer"]) == {}
+
+
+def test_a_revision_is_resolved_to_its_commit_and_anything_else_to_none(tmp_path: Path) -> None:
+    repository = Repository.init(tmp_path, environment=ENV)
+    assert repository.resolve("HEAD") is None
+    (tmp_path / "a").write_text("1")
+    first = repository.commit([tmp_path / "a"], "one", author=AUTHOR)
+    (tmp_path / "a").write_text("2")
+    second = repository.commit([tmp_path / "a"], "two", author=AUTHOR)
+    assert second is not None
+    assert repository.resolve("HEAD") == repository.resolve(second[:8]) == second
+    assert repository.resolve(f"{second}^") == first
+    assert [repository.resolve(odd) for odd in (f"{first}^", "nothing", "", "--all", "HEAD:a")] == [None] * 5
+    assert repository.change(second).subject == "two"
+
+
+def test_commits_are_found_by_a_trailer_newest_first(tmp_path: Path) -> None:
+    repository = Repository.init(tmp_path, environment=ENV)
+    assert repository.carrying(["Ktx-Run"]) == ()
+    for number, trailers in enumerate(({"Ktx-Source": "dbt", "Ktx-Run": "r1"}, {}, {"Ktx-Run": "r2"})):
+        (tmp_path / "a").write_text(str(number))
+        repository.commit(
+            [tmp_path / "a"], f"commit {number}\n\nKtx-Run is a word", author=AUTHOR, trailers=trailers
+        )
+    found = repository.carrying(["Ktx-Run", "Ktx-Source"])
+    assert [(change.subject, values) for change, values in found] == [
+        ("commit 2", ("r2", "")),
+        ("commit 0", ("r1", "dbt")),
+    ]

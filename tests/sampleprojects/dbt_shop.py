@@ -53,6 +53,7 @@ def source_relation(source: str, table: str) -> tuple[str, str]:
 def build_warehouse(path: Path) -> None:
     """Make the warehouse file: raw tables, every enabled model, the seeds and the snapshot."""
     with duckdb.connect(str(path)) as connection:
+        connection.execute("BEGIN")
         _raw_tables(connection)
         for schema in sorted({*_SCHEMAS.values(), "analytics", "analytics_seeds", "snapshots"}):
             connection.execute(f"CREATE SCHEMA {schema}")
@@ -65,6 +66,7 @@ def build_warehouse(path: Path) -> None:
             "CAST(NULL AS TIMESTAMP) AS dbt_valid_to FROM raw_shop.customers"
         )
         _run_models(connection)
+        connection.execute("COMMIT")
 
 
 def render(sql: str) -> str:
@@ -247,8 +249,17 @@ def _raw_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"CREATE SCHEMA {schema}")
     for name, (columns, rows) in tables.items():
         connection.execute(f"CREATE TABLE {name} ({columns})")
-        marks = ", ".join("?" for _ in rows[0])
-        connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+        for start_row in range(0, len(rows), 1000):
+            values = ", ".join(
+                f"({', '.join(map(_literal, row))})" for row in rows[start_row : start_row + 1000]
+            )
+            connection.execute(f"INSERT INTO {name} VALUES {values}")
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return f"'{value}'" if isinstance(value, str | dt.datetime) else str(value)
 
 
 _ORDERS = "analytics.fct_orders"
@@ -293,6 +304,10 @@ EXPECTED_METRICS: dict[str, str] = {
     "(SELECT max(stock_day) FROM analytics.fct_stock_levels)",
     "stock_at_start": "SELECT sum(on_hand) FROM analytics.fct_stock_levels WHERE stock_day = "
     "(SELECT min(stock_day) FROM analytics.fct_stock_levels)",
+    "early_stock": "SELECT sum(on_hand) FROM analytics.fct_stock_levels WHERE site = 'north' AND stock_day = "
+    "(SELECT max(stock_day) FROM analytics.fct_stock_levels WHERE site = 'north' AND stock_day < '2023-02-20')",
+    "foreign_orders": f"SELECT count(*) FROM {_ORDERS} WHERE coalesce(customer_id, 0) NOT IN "
+    "(SELECT customer_id FROM analytics.dim_customers WHERE country = 'DE')",
     "captured_amount": "SELECT sum(amount) FROM analytics_finance.payments WHERE is_captured",
     "disputed_amount": "SELECT sum(amount) FROM analytics_finance.payments WHERE is_captured AND dispute_state IS NOT NULL",
     "session_count": "SELECT count(*) FROM analytics_marketing.fct_sessions",
@@ -334,6 +349,27 @@ EXPECTED_BREAKDOWNS: dict[tuple[str, str, str | None], str] = {
     "WHERE date_trunc('month', t.stock_day) = date_trunc('month', s.stock_day)) GROUP BY 1",
     ("closed_tickets", "metric_time", "year"): "SELECT date_trunc('year', closed_at), count(closed_at) "
     "FROM analytics_support.fct_tickets GROUP BY 1",
+    ("net_revenue", "metric_time", "month"): "SELECT coalesce(o.m, r.m), o.v - coalesce(r.v, 0) FROM "
+    "(SELECT date_trunc('month', ordered_at) m, sum(CASE WHEN status <> 'cancelled' THEN order_amount END) v "
+    "FROM analytics.fct_orders GROUP BY 1) o FULL JOIN (SELECT date_trunc('month', refunded_on) m, sum(amount) v "
+    "FROM analytics.fct_refunds GROUP BY 1) r ON o.m = r.m",
+    ("units_per_order", "metric_time", "quarter"): "SELECT coalesce(o.q, i.q), i.n / o.n::DOUBLE FROM "
+    "(SELECT date_trunc('quarter', ordered_at) q, count(order_id) n FROM analytics.fct_orders GROUP BY 1) o FULL JOIN "
+    "(SELECT date_trunc('quarter', line_ordered_at) q, sum(CASE WHEN category = 'lamps' THEN quantity END) n "
+    "FROM analytics.fct_order_items LEFT JOIN analytics.dim_products USING (product_id) GROUP BY 1) i "
+    "ON o.q IS NOT DISTINCT FROM i.q",
+    (
+        "p90_order_amount",
+        "fct_orders.sales_channel",
+        None,
+    ): "SELECT coalesce(channel, 'unknown'), quantile_cont(order_amount, 0.9) "
+    "FROM analytics.fct_orders GROUP BY 1",
+    (
+        "web_share",
+        "dim_customers.segment",
+        None,
+    ): "SELECT c.segment, avg(CASE WHEN status = 'cancelled' THEN NULL WHEN channel = 'web' "
+    "THEN 1.0 ELSE 0 END) FROM analytics.fct_orders LEFT JOIN analytics.dim_customers c USING (customer_id) GROUP BY 1",
     ("cost_per_visit", "dim_campaigns.network", None): "SELECT s.network, a.cost::DOUBLE / s.n FROM "
     "(SELECT network, count(*) n FROM analytics_marketing.fct_sessions LEFT JOIN analytics_marketing.dim_campaigns USING (campaign_id) "
     "GROUP BY 1) s FULL JOIN (SELECT network, sum(cost) cost FROM analytics_marketing.fct_ad_spend "

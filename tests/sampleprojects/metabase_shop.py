@@ -51,7 +51,7 @@ _TABLES: list[tuple[int, int, str, str, list[tuple[Any, ...]]]] = [
         ("quantity", "INTEGER", "type/Quantity"), ("price", "DECIMAL(10,2)", None),
     ]),
     (13, SHOP, "shop", "products", [
-        ("id", "INTEGER", "type/PK"), ("title", "VARCHAR", "type/Title"), ("category", "VARCHAR", "type/Category"), ("cost", "DECIMAL(10,2)", "type/Cost"),
+        ("id", "INTEGER", "type/PK"), ("title", "VARCHAR", "type/Title"), ("category", "VARCHAR", "type/Category"), ("cost", "DECIMAL(10,2)", "type/Cost"), ("Größe (cm)", "INTEGER", None), ("order", "INTEGER", None),
     ]),
     (14, SHOP, "shop", "addresses", [("id", "INTEGER", "type/PK"), ("city", "VARCHAR", "type/City"), ("zip", "VARCHAR", "type/ZipCode")]),
     (15, SHOP, "shop", "employees", [
@@ -213,6 +213,16 @@ def _metrics() -> list[dict[str, Any]]:
         _card(137, "Weekly trend", mbql("orders", aggregation=[["count"]], filter=["time-interval", f("orders.created_at"), -2, "week"]), **m),
         _card(138, "Not delivered", mbql("orders", aggregation=[["count"]], filter=["does-not-contain", f("orders.note"), "ring"]), **m),
         _card(139, "Gone field", mbql("orders", aggregation=[["sum", ["field", 999999, None]]]), **m),
+        _card(
+            141,
+            "Size of large ranks",
+            mbql5(
+                "products",
+                aggregation=[five("avg", f5("products.Größe (cm)"))],
+                filters=[five(">", f5("products.order"), 2)],
+            ),
+            **m,
+        ),
         _card(140, "Old ledger", mbql("ledger", LEGACY, aggregation=[["count"]]), **m),
     ]  # fmt: skip
 
@@ -409,17 +419,14 @@ def serve(built: Content | None = None) -> Iterator[Loopback]:
         yield running
 
 
-def build_warehouse(path: Path) -> None:
-    """Make the DuckDB file behind the databases Shop and CRM (connection `warehouse`)."""
+def build_warehouse(path: Path, *, now: dt.datetime | None = None) -> None:
+    """Make the DuckDB file behind the databases Shop and CRM (connection `warehouse`); some orders are of the last days."""
+    today = (now or dt.datetime.now()).replace(microsecond=0)
     chance = random.Random(7)
     start = dt.datetime(2024, 11, 1, 9, 30)
     orders: list[tuple[Any, ...]] = []
     for id_ in range(1, 401):
-        when = (
-            dt.datetime.now().replace(microsecond=0) - dt.timedelta(days=id_ - 360)
-            if id_ > 360
-            else start + dt.timedelta(hours=13 * id_)
-        )
+        when = today - dt.timedelta(days=id_ - 360) if id_ > 360 else start + dt.timedelta(hours=13 * id_)
         orders.append((
             id_, chance.randint(1, 40), chance.choice(["paid", "paid", "paid", "refunded", "open", "cancelled"]), chance.choice(["web", "app", "store", None]),
             chance.randint(500, 20000) / 100, chance.randint(0, 500) / 100, chance.random() < 0.2, when, when.date(), chance.randint(1, 12), chance.randint(1, 12),
@@ -429,7 +436,7 @@ def build_warehouse(path: Path) -> None:
         "customers": [(n, f"Customer {n}", chance.choice(["DE", "FR", "US", "GB", None]), f"c{n}@example.com", start, n % 5 == 0) for n in range(1, 41)],
         "orders": orders,
         "order_items": [(n, chance.randint(1, 400), chance.randint(1, 15), chance.randint(1, 6), chance.randint(100, 9000) / 100) for n in range(1, 1001)],
-        "products": [(n, f"{('Lamp', 'Chair', 'desk lamp', 'Shelf')[n % 4]} {n}", ("light", "seat", "light", "storage")[n % 4], n * 1.5) for n in range(1, 16)],
+        "products": [(n, f"{('Lamp', 'Chair', 'desk lamp', 'Shelf')[n % 4]} {n}", ("light", "seat", "light", "storage")[n % 4], n * 1.5, n * 7 % 90, n % 6) for n in range(1, 16)],
         "addresses": [(n, ("Berlin", "Paris", "Boston")[n % 3], f"{10000 + n}") for n in range(1, 13)],
         "employees": [(n, f"Employee {n}", ("Berlin", "Paris")[n % 2], None if n < 3 else n % 2 + 1) for n in range(1, 20)],
         "accounts": [(n, f"Account {n}", ("gold", "silver", "bronze")[n % 3]) for n in range(1, 20)],
@@ -462,7 +469,8 @@ def _fill(
 ) -> None:
     real = [column for column in columns if column[0] != "removed_column"]
     spelled = ", ".join(
-        f"{column[0]} {column[1]}" + (" PRIMARY KEY" if column[2] == "type/PK" and name != "products" else "")
+        f'"{column[0]}" {column[1]}'
+        + (" PRIMARY KEY" if column[2] == "type/PK" and name != "products" else "")
         for column in real
     )
     db.execute(f"CREATE TABLE {schema}.{name} ({spelled})")
@@ -503,6 +511,7 @@ EXPECTED: dict[str, str] = {
     "orders.discount_rate": "SELECT avg(CAST(discount AS DOUBLE) / total) FROM shop.orders",
     "orders.not_delivered": "SELECT count(*) FROM shop.orders WHERE note IS NULL OR note NOT LIKE '%ring%'",
     "order_items.units": "SELECT sum(quantity) FROM shop.order_items",
+    "products.size_of_large_ranks": 'SELECT avg("Größe (cm)") FROM shop.products WHERE "order" > 2',
     "orders.cancelled_orders": "SELECT count(*) FROM shop.orders WHERE status = 'cancelled'",
 }
 EXPECTED_WEB = {

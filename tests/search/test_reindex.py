@@ -115,3 +115,28 @@ def test_force_rebuilds_everything(tmp_path: Path) -> None:
         refresh(index, tmp_path)
         assert refresh(index, tmp_path, force=True).added == 1
         assert index.count_documents() == {"wiki": 1}
+
+
+def test_links_out_of_the_project_are_not_indexed(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    (root / "wiki" / "global").mkdir(parents=True)
+    (tmp_path / "secret.md").write_text("---\nsummary: Secret\n---\n", encoding="utf-8")
+    (root / "wiki" / "global" / "ours.md").write_text("---\nsummary: Ours\n---\n", encoding="utf-8")
+    (root / "wiki" / "global" / "out.md").symlink_to(tmp_path / "secret.md")
+    (root / "wiki" / "global" / "alias.md").symlink_to("ours.md")
+    with open_index(tmp_path / "index.sqlite") as index:
+        refresh(index, root)
+        assert sorted(index.files()) == ["wiki/global/alias.md", "wiki/global/ours.md"]
+
+
+def test_a_rebuild_after_a_quiet_look_reads_everything_again(tmp_path: Path) -> None:
+    page = tmp_path / "wiki" / "global" / "ours.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("---\nsummary: Ours\n---\n", encoding="utf-8")
+    os.utime(page, (1_600_000_000, 1_600_000_000))
+    with open_index(tmp_path / "index.sqlite") as index:
+        refresh(index, tmp_path)
+        assert refresh(index, tmp_path).is_current
+        with index.writing():
+            index.clear()
+        assert refresh(index, tmp_path).added == 1

@@ -212,3 +212,37 @@ def test_hits_inside_a_source_count_for_the_source(place: Place) -> None:
     refresh(place.index, place.root)
     result = search(place.index, "net revenue", Scope(kinds=LAYER_KINDS), limit=5, by_source=True)
     assert [hit.ref for hit in result.hits] == ["orders"]
+
+
+def test_a_value_named_in_pieces_is_found_whole(place: Place) -> None:
+    place.write("semantic-layer/w/_schema/shop.yaml", MANIFEST)
+    values = [ColumnValues(source="orders", column="status", values=("billing-api", "billing"))]
+    refresh(place.index, place.root, values=[ValueBatch(connection_id="w", stamp="1", read=lambda: values)])
+    found = search(place.index, "releases of billing-api", Scope(kinds=LAYER_KINDS), limit=5)
+    assert [(hit.ref, hit.reasons) for hit in found.hits] == [("orders.status", ("dictionary",))]
+
+
+def test_a_document_with_more_of_the_question_outranks_one_that_two_lanes_know_little_of(
+    place: Place,
+) -> None:
+    place.page("global/refund-rules", "How refunds of shipped orders are booked")
+    place.page("global/shippedness", "A word")
+    place.page("global/parcels", "Orders")
+    refresh(place.index, place.root)
+    assert place.find("refunds of shipped orders", "wiki")[0] == "refund-rules"
+
+
+def test_words_that_are_everywhere_still_find_those_that_have_all_of_them_first(place: Place) -> None:
+    columns = "\n".join(
+        f"      - {{name: id_{at}, type: number, description: its name}}" for at in range(2_100)
+    )
+    place.write(
+        "semantic-layer/w/_schema/shop.yaml",
+        f"tables:\n  big:\n    table: shop.big\n    columns:\n{columns}\n"
+        "  other:\n    table: shop.other\n    columns:\n      - {name: name_of_id, type: string}\n",
+    )
+    refresh(place.index, place.root)
+    found = place.find("id name", *LAYER_KINDS)
+    assert found[0] == "other.name_of_id"
+    assert len(found) > 5
+    assert place.find("name", *LAYER_KINDS)[0] == "other.name_of_id"

@@ -362,3 +362,32 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (folder / "a.yaml").write_bytes(b"name: caf\xe9\n")
     found = load_layer(tmp_path / "semantic-layer", "wh")
     assert codes(found) == ["not-utf8"]
+
+
+def test_a_link_out_of_the_project_is_refused_with_a_finding(tmp_path: Path) -> None:
+    folder = tmp_path / "project" / "semantic-layer" / "w"
+    folder.mkdir(parents=True)
+    (folder / "orders.yaml").write_text(
+        "name: orders\ntable: shop.orders\ngrain: [id]\ncolumns: [{name: id, type: number}]\n"
+    )
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "leaks.yaml").write_text("name: leaks\ntable: shop.leaks\n")
+    (folder / "leaks.yaml").symlink_to(tmp_path / "far" / "leaks.yaml")
+    (folder / "more").symlink_to(tmp_path / "far")
+    layer = load_layer(folder.parent, "w")
+    assert list(layer.sources) == ["orders"]
+    assert [(one.code, one.where.file) for one in layer.findings] == [
+        ("layer-link", "semantic-layer/w/leaks.yaml"),
+        ("layer-link", "semantic-layer/w/more"),
+    ]
+
+
+def test_a_layer_that_is_itself_a_link_is_refused_as_a_whole(tmp_path: Path) -> None:
+    layers = tmp_path / "project" / "semantic-layer"
+    layers.mkdir(parents=True)
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "leaks.yaml").write_text("name: leaks\ntable: shop.leaks\n")
+    (layers / "w").symlink_to(tmp_path / "far")
+    layer = load_layer(layers, "w")
+    assert not layer.sources
+    assert [(one.code, one.where.file) for one in layer.findings] == [("layer-link", "semantic-layer/w")]

@@ -14,6 +14,7 @@ from ktx.cli.run import run
 from ktx.errors import UsageError
 from ktx.mcp.server import build_server
 from ktx.project import open_project
+from ktx.serve.choose import Piece, choose
 from ktx.serve.context import context_pack
 from ktx.serve.desk import Desk
 from serve.projects import make_shop, write_page
@@ -214,3 +215,44 @@ def test_the_command_prints_markdown_or_the_pack_itself(
     assert json.loads(capsys.readouterr().out)["tokenBudget"] == 900
     assert run(("context", "revenue", "--tokens", "5")) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_a_page_about_what_was_found_comes_along_in_other_words(desk: Desk, shop: Path) -> None:
+    write_page(
+        shop,
+        "house-rule",
+        "A rule in words that no question has",
+        head="sl_refs: [orders.revenue]\n",
+        body="Round it.",
+    )
+    keys = {rule.key for rule in context_pack(desk, "revenue of orders", tokens=2_000).rules}
+    assert "house-rule" in keys
+
+
+def test_room_that_is_left_goes_to_more_of_what_stands_there_and_to_nothing_else() -> None:
+    source = Piece(kind="source", key=("source", "w", "orders"), score=1.0, forms=({"name": "orders"},))
+    weak = [
+        Piece(
+            kind="column",
+            key=("column", "w", name, "c"),
+            score=0.01,
+            forms=({"name": "c"},),
+            needs=(("source", "w", name),),
+        )
+        for name in ("orders", "elsewhere")
+    ]
+    assert choose([source], 1_000, fill=weak).keys() == {source.key, weak[0].key}
+    assert choose([source], 25, fill=weak).keys() == {source.key}
+    assert choose([source], 1_000).keys() == {source.key}
+
+
+def test_the_source_in_which_two_found_ones_meet_comes_along(tmp_path: Path) -> None:
+    make_shop(tmp_path)
+    (tmp_path / "semantic-layer" / "warehouse" / "returns.yaml").write_text(
+        "name: returns\ntable: main.returns\ngrain: [id]\ncolumns: [{name: id, type: number}, {name: order_id, type: number}]\n"
+        "joins: [{to: orders, on: returns.order_id = orders.id, relationship: many_to_one}]\n"
+    )
+    with Desk(project=open_project(tmp_path)) as desk:
+        pack = context_pack(desk, "items and returns", tokens=2_000)
+    assert "orders" in {source.name for source in pack.sources}
+    assert {("items", "orders"), ("returns", "orders")} <= {(join.origin, join.target) for join in pack.joins}

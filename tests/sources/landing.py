@@ -43,7 +43,7 @@ def land(definitions: Iterable[Definition], catalog: Catalog, folder: Path) -> L
     definitions = list(definitions)
     tables = source_names([table.ref for table in catalog.tables], {})
     names = {one.name: tables[one.table] for one in definitions if one.table is not None}
-    definitions = [_renamed(one, names) for one in definitions]
+    definitions = [_renamed(one, names, catalog.dialect) for one in definitions]
     place = folder / "wh"
     shards = merge_shards(Structure(catalog=catalog, keys={}, relationships=[]), tables, {}, descriptions={})
     for name, shard in shards.items():
@@ -55,17 +55,17 @@ def land(definitions: Iterable[Definition], catalog: Catalog, folder: Path) -> L
     return Landed(layer=load_layer(folder, "wh"), names=names)
 
 
-def _renamed(one: Definition, names: dict[str, str]) -> Definition:
+def _renamed(one: Definition, names: dict[str, str], dialect: str) -> Definition:
     """Put the layer's names in the place of the source's own."""
 
     def text(sql: str | None) -> str | None:
         if sql is None:
             return None
-        tree = sqlglot.parse_one(sql, dialect="duckdb")
+        tree = sqlglot.parse_one(sql, dialect=dialect)
         for column in tree.find_all(exp.Column):
             if column.table in names:
                 column.set("table", exp.to_identifier(names[column.table]))
-        return tree.sql(dialect="duckdb")
+        return tree.sql(dialect=dialect)
 
     return replace(
         one,

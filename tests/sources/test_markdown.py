@@ -71,7 +71,8 @@ def test_front_matter_needs_both_fences() -> None:
 
 def test_the_first_sentence_is_plain_text_of_the_first_paragraph() -> None:
     cases = {
-        "# T\n\n```\ncode.\n```\n\n- In a list. Yes.\n": "In a list.",
+        "# T\n\n```\ncode.\n```\n\n- In a list. Yes.\n\nAfter it. More.\n": "After it.",
+        "# T\n\n- In a list.\n\n> In a quote.\n": "",
         "Net of [refunds](http://x) and `tax`. Second.": "Net of refunds and tax.",
         "Approx. 3.5 percent, i.e. few. More.": "Approx. 3.5 percent, i.e. few.",
         "![chart](x.png)\n\nA chart says more!": "A chart says more!",

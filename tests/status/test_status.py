@@ -159,8 +159,16 @@ def test_connection_test_contacts_one_or_all(project: Path, capsys: pytest.Captu
     assert called(capsys, "connection", "test", "shop", "--project-dir", project).code == 0
     (project / "shop.duckdb").unlink()
     outcome = called(capsys, "connection", "test", "--json", "--project-dir", project)
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert json.loads(outcome.out)["connections"][0]["status"] == "fail"
+
+
+def test_connection_test_exits_by_who_can_act(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = project / "ktx.yaml"
+    config.write_text("connections:\n  far: {driver: postgres, url: 'postgresql://127.0.0.1:1/nowhere'}\n")
+    assert called(capsys, "connection", "test", "--project-dir", project).code == 3
+    config.write_text(config.read_text() + "  gone: {driver: duckdb, path: gone.duckdb}\n")
+    assert called(capsys, "connection", "test", "--project-dir", project).code == 2
 
 
 def test_an_unknown_connection_is_a_usage_error_with_the_nearest(

@@ -100,7 +100,7 @@ def captured(driver: Driver, ask: Callable[[Callable[[exp.Query], Rows]], object
     sent: list[str] = []
 
     def run(tree: exp.Query) -> Rows:
-        ready = with_paths(tree.copy()) if driver.has_nested_columns else tree
+        ready = with_paths(tree.copy()) if driver.records else tree
         sent.append(ready.sql(dialect=driver.dialect))
         raise QueryError("not run")
 

@@ -150,3 +150,26 @@ def test_a_page_that_cannot_be_read_is_named_and_does_not_hide_the_others(tmp_pa
     ]
     with pytest.raises(LayerError, match="`gone` cannot be read: No such file"):
         load_page(tmp_path / "wiki", "gone")
+
+
+def test_a_link_out_of_the_project_is_refused_and_one_inside_is_followed(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    write(root, "global/real.md", "", "ours")
+    (tmp_path / "secret.md").write_text("---\nsummary: s\n---\nsecret", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "far.md").write_text("---\nsummary: s\n---\nsecret", encoding="utf-8")
+    (root / "wiki" / "user").mkdir()
+    (root / "wiki" / "global" / "out.md").symlink_to(tmp_path / "secret.md")
+    (root / "wiki" / "global" / "alias.md").symlink_to("real.md")
+    (root / "wiki" / "user" / "ana").symlink_to(tmp_path / "folder")
+    wiki = root / "wiki"
+    pages, findings = load_pages(wiki)
+    assert {page.key: page.body for page in pages} == {"real": "ours", "alias": "ours"}
+    assert [(finding.code, finding.where.file) for finding in findings] == [
+        ("wiki-link", "wiki/global/out.md"),
+        ("wiki-link", "wiki/user/ana/far.md"),
+    ]
+    with pytest.raises(LayerError, match="leads out of the project"):
+        load_page(wiki, "out")
+    with pytest.raises(LayerError, match="leads out of the project"):
+        load_page(wiki, "far", user_id="ana")

@@ -24,13 +24,17 @@ from ktx.agents.tree import Done, Tree, missing_folders, naming, real
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """One target in one scope, with the server that its entry shall name and the sentence for its skills."""
+    """One target in one scope, with the server that its entry shall name and the sentence for its skills.
+
+    `has_memory` says whether the project can remember texts, so that the skills speak of it.
+    """
 
     target: Target
     placement: Placement
     mode: Mode
     server: Server
     where: str
+    has_memory: bool = False
 
     @property
     def scope(self) -> Scope:
@@ -110,7 +114,7 @@ def uninstall(
 
 
 def _put_skill(tree: Tree, path: Path, file: SkillFile, wish: Wish) -> Done:
-    data = render_skill(file.skill, file.form, where=wish.where)
+    data = render_skill(file.skill, file.form, where=wish.where, has_memory=wish.has_memory)
     there = tree.read(path)
     if there == data:
         return Done(path=str(path), status="unchanged")

@@ -17,6 +17,7 @@ _MARK_TEXT = (
     "\n<!-- ktx wrote this file ({digest}) and keeps it current with `ktx setup --agents`; a file that you change "
     "is yours and is left alone. -->\n"
 )
+_MEMORY = "{memory}"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -38,10 +39,13 @@ def skill_text(skill: Skill) -> SkillText:
     return SkillText(name=fields["name"], description=fields["description"], body=body.strip())
 
 
-def render_skill(skill: Skill, form: Form, *, where: str) -> bytes:
-    """Give the content of a skill's file; `where` is the sentence that says which project is meant."""
+def render_skill(skill: Skill, form: Form, *, where: str, has_memory: bool = False) -> bytes:
+    """Give the content of a skill's file; `where` is the sentence that says which project is meant.
+
+    Lines that begin with `{memory}` are for projects that can remember texts.
+    """
     text = skill_text(skill)
-    body = text.body.replace("{where}", where)
+    body = skill_body(text, has_memory=has_memory).replace("{where}", where)
     match form:
         case "skill":
             head = f"---\nname: {text.name}\ndescription: {text.description}\n---\n\n"
@@ -53,8 +57,16 @@ def render_skill(skill: Skill, form: Form, *, where: str) -> bytes:
         case "rule":
             head = ""
         case "archive":
-            return _archive(text.name, render_skill(skill, "skill", where=where))
+            plain = render_skill(skill, "skill", where=where, has_memory=has_memory)
+            return _archive(text.name, plain)
     return marked(f"{head}{body}\n").encode("utf-8")
+
+
+def skill_body(text: SkillText, *, has_memory: bool) -> str:
+    """Give the text for a project that can, or cannot, remember texts."""
+    lines = text.body.splitlines()
+    kept = [line for line in lines if has_memory or not line.startswith(_MEMORY)]
+    return "\n".join(line.removeprefix(_MEMORY) for line in kept)
 
 
 def marked(text: str) -> str:

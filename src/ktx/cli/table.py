@@ -22,6 +22,8 @@ CONTEXT: dict[str, Row] = {
         "ingest",
         "read databases, the tools around them, and what people say",
     ),
+    "runs": ("ktx.cli.commands.runs", "runs", "list the ingests of context sources, and show one in full"),
+    "diff": ("ktx.cli.commands.diff", "diff", "show what a run or a commit changes, metric values included"),
     "review": ("ktx.cli.commands.review", "review", "decide about joins that a scan is not sure of"),
     "scan": ("ktx.cli.commands.scan", "scan", "explain what the last scan found, and why"),
     "check": ("ktx.cli.commands.check", "check", "name what no longer fits the warehouse; for CI"),

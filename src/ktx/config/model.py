@@ -264,7 +264,8 @@ class Relationships(CamelBlock):
     profile_concurrency: PositiveInt = Field(default=4, description="Tables profiled at once.")
     validation_concurrency: PositiveInt = Field(default=4, description="Joins checked at once.")
     validation_budget: Literal["all"] | NonNegativeInt | None = Field(
-        default=None, description="Most joins checked on data; twice the tables, at most 1000, if absent."
+        default=None,
+        description="Most queries to check joins on data; twice the tables, at most 1000, if absent.",
     )
     detection_budget_ms: PositiveInt = Field(default=600_000, description="Longest search for joins.")
 

@@ -1,4 +1,4 @@
-"""`ktx demo`: a project with a warehouse of real data, ingested, and one question that naive SQL answers wrongly."""
+"""`ktx demo`: a warehouse of real data and a dbt project, ingested, and one question that naive SQL answers wrongly."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ from ktx.demo.warehouse import build_warehouse
 from ktx.errors import UsageError
 from ktx.events import Emit, StageFinished, StageStarted, ignore
 from ktx.files import read_text, write_text
-from ktx.ingest.pipeline import ingest
-from ktx.ingest.report import IngestReport
+from ktx.ingest.run import ProjectReport, ingest_project
 from ktx.project import (
     CONFIG_NAME,
     Project,
@@ -61,7 +60,7 @@ class DemoReport:
 
     root: Path
     is_new: bool
-    ingest: IngestReport
+    ingest: ProjectReport
     question: Mapping[str, object]
     compiled_sql: str
     naive_sql: str
@@ -83,7 +82,7 @@ def run_demo(root: Path, *, emit: Emit = ignore) -> DemoReport:
         build_warehouse(warehouse)
         emit(StageFinished(stage="warehouse", summary=f"{warehouse.name}, flights of 2013 and a small shop"))
     project = _make(root) if is_new else open_project(root)
-    report = ingest(project, [CONNECTION], emit=emit)
+    report = ingest_project(project, emit=emit)
     compiled, answer, naive = _ask(project)
     return DemoReport(
         root=root,
@@ -115,12 +114,15 @@ def _ensure_place(root: Path) -> bool:
 
 def _make(root: Path) -> Project:
     write_text(root / ".gitignore", read_text(_FILES / "gitignore"))
-    for folder in ("semantic-layer", "wiki"):
+    for folder in ("semantic-layer", "wiki", "dbt", "notes"):
         for path in sorted((_FILES / folder).rglob("*.*")):
             write_text(root / path.relative_to(_FILES), read_text(path))
     project = create_project(root, config_text=read_text(_FILES / CONFIG_NAME))
     repository = project_repository(project)
-    repository.commit([root / ".gitignore"], "Keep data out of git", author=project.config.storage.git.author)
+    beside = [root / name for name in (".gitignore", "dbt", "notes")]
+    repository.commit(
+        beside, "Keep data out of git, and a dbt project in it", author=project.config.storage.git.author
+    )
     return project
 
 

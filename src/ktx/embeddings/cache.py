@@ -45,7 +45,7 @@ def read_record(folder: Path) -> ModelRecord | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, OSError) as error:
-        message = f"`{path}` does not describe a model"
+        message = f"`{path}` does not describe a model."
         raise ConfigError(message, hint="ktx admin embeddings install --force") from error
     weights = folder / WEIGHTS
     if not (folder / VOCABULARY).is_file() or not weights.is_file():

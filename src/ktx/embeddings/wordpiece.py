@@ -68,8 +68,8 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     vocabulary = {piece.rstrip("\r"): number for number, piece in enumerate(pieces) if piece}
     missing = {"[CLS]", "[SEP]", "[UNK]", "[PAD]"} - vocabulary.keys()
     if missing:
-        message = f"the vocabulary `{path}` has no `{min(missing)}`"
-        raise ConfigError(message, hint="install the model anew: ktx admin embeddings install --force")
+        message = f"The vocabulary `{path}` has no `{min(missing)}`."
+        raise ConfigError(message, hint="Install the model anew: ktx admin embeddings install --force.")
     return vocabulary
 
 

@@ -13,6 +13,7 @@ import contextlib
 import posixpath
 import re
 import shutil
+import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ DEFAULT_BRANCH: Final = "main"
 _KEPT_COMMITS: Final = 3
 _SHOWN: Final = 8
 _LOCK_S: Final = 900.0
+_PROBE_S: Final = 45.0
 _BRANCH = re.compile(r"(?!-)(?!/)(?!.*(?:\.\.|@\{|//|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]+(?<![./])")
 _TIDY = (
     "-c",
@@ -80,6 +82,24 @@ def fetch_branch(
             return _check_out(remote, branch, inner)
     except OSError as error:
         raise SourceError(f"The cache folder `{home}` cannot be used: {error.strerror}.") from error
+
+
+def probe_branch(*, url: str, branch: str, token: str | None, environment: Mapping[str, str]) -> str:
+    """Give the newest commit of a branch; nothing is fetched or kept.
+
+    Raises:
+        ConfigError: the address, the branch or the credentials are wrong.
+        SourceError: the remote could not be read.
+    """
+    address = parse_address(url, token=token)
+    if _BRANCH.fullmatch(branch) is None:
+        raise ConfigError(f"`{branch}` is not the name of a git branch.")
+    with tempfile.TemporaryDirectory(prefix="ktx-") as home:
+        remote = Remote.reach(address, Path(home), environment=environment, timeout_s=_PROBE_S)
+        commit = remote.branches(branch).get(branch)
+        if commit is None:
+            raise _no_branch(remote, branch)
+    return commit
 
 
 def _check_out(remote: Remote, branch: str, subpath: str) -> Checkout:

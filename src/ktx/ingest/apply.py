@@ -4,6 +4,7 @@ What will be written is first kept whole in `.ktx/apply.json`. A run that was ki
 a person has changes in a file that are not committed, the file gets both, and the commit only ours.
 """
 
+import glob
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ def apply(root: Path, state_dir: Path, repository: Repository, order: Order) -> 
 def finish_interrupted(root: Path, state_dir: Path, repository: Repository) -> tuple[Order, Applied] | None:
     """Finish what a killed run had begun to write; None when there is nothing of the kind."""
     journal = state_dir / JOURNAL
+    _drop_halves([journal])
     try:
         order = _load(read_text(journal))
     except FileNotFoundError:
@@ -122,7 +124,15 @@ def finish_interrupted(root: Path, state_dir: Path, repository: Repository) -> t
     except (ValueError, KeyError, TypeError):
         journal.unlink()
         return None
+    _drop_halves([root / write.path for write in order.writes])
     return order, _carry_out(root, state_dir, repository, order)
+
+
+def _drop_halves(paths: Iterable[Path]) -> None:
+    """Delete what a killed run left of files that it was writing."""
+    for path in paths:
+        for half in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            half.unlink(missing_ok=True)
 
 
 def _carry_out(root: Path, state_dir: Path, repository: Repository, order: Order) -> Applied:
@@ -130,7 +140,9 @@ def _carry_out(root: Path, state_dir: Path, repository: Repository, order: Order
         _write(root / write.path, write)
     commit: str | None = None
     texts = {root / write.path: write.commit for write in order.writes if write.is_committed}
-    if texts and not repository.has_commit_since(order.parent, trailer=RUN_TRAILER, value=order.run):
+    if texts and repository.has_commit_since(order.parent, trailer=RUN_TRAILER, value=order.run):
+        repository.refresh_index(sorted(texts))  # a run that was killed after its commit left it behind
+    elif texts:
         trailers = {SOURCE_TRAILER: order.source, RUN_TRAILER: order.run}
         commit = repository.commit_texts(texts, order.message, author=order.author, trailers=trailers)
     (state_dir / JOURNAL).unlink()

@@ -1,10 +1,11 @@
 """What a source no longer says: entries that only it had led to, when its snapshot is whole."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ktx.errors import LayerError
 from ktx.ingest.artifact import Artifact, page_artifact, source_artifact
-from ktx.ingest.change import Change
+from ktx.ingest.change import Change, by_artifact
 from ktx.ingest.draft import Draft
 from ktx.sources.evidence import Snapshot
 
@@ -21,6 +22,27 @@ def evictions(
         return ()
     wanted = {(change.artifact, change.entry) for change in proposed}
     return tuple(_evictions(draft, source_id, wanted, snapshot))
+
+
+def with_known_evidence(draft: Draft, changes: Iterable[Change], snapshot: Snapshot) -> tuple[Change, ...]:
+    """Let what is said as before keep the evidence that an incomplete snapshot lacks; a complete one leaves changes as they are."""
+    if snapshot.is_complete:
+        return tuple(changes)
+    kept: list[Change] = []
+    for artifact, group in by_artifact(changes).items():
+        try:
+            origins, entries = draft.origins(artifact), draft.entries(artifact)
+        except LayerError:
+            origins, entries = {}, {}
+        for change in group:
+            known = next((one for one in origins.get(change.entry, ()) if one.source == change.source), None)
+            is_same = known is not None and entries.get(change.entry) == change.value
+            if known is not None and is_same and change.by == known.by:
+                more = (id_ for id_ in change.evidence if id_ not in known.evidence)
+                kept.append(replace(change, evidence=(*known.evidence, *more)))
+            else:
+                kept.append(change)
+    return tuple(kept)
 
 
 def has_model_entries(draft: Draft, source_id: str) -> bool:

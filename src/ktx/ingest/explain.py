@@ -32,8 +32,9 @@ def explain_column(project: Project, name: str, *, connection_id: str | None = N
     Raises:
         UsageError: nothing, or more than one thing, is called so.
     """
-    table_name, _, column_name = name.rpartition(".")
-    if not table_name:
+    parts = name.split(".")
+    spelled = {(".".join(parts[:at]), ".".join(parts[at:])) for at in range(1, len(parts))}
+    if not spelled:
         raise UsageError(
             f"`{name}` names no column.", hint="Write TABLE.COLUMN, for instance `orders.customer_id`."
         )
@@ -48,12 +49,11 @@ def explain_column(project: Project, name: str, *, connection_id: str | None = N
             for table in catalog.tables:
                 source = names.get(table.ref, table.ref.name)
                 known.extend(f"{source}.{column.name}" for column in table.columns)
-                if table_name in {source, table.ref.name, str(table.ref)}:
-                    found.extend(
-                        (one, catalog, table, column)
-                        for column in table.columns
-                        if column.name == column_name
-                    )
+                names_of_table = {source, table.ref.name, str(table.ref)}
+                wanted = {column for owner, column in spelled if owner in names_of_table}
+                found.extend(
+                    (one, catalog, table, column) for column in table.columns if column.name in wanted
+                )
         if len(found) != 1:
             raise _not_one(name, found, known)
         where, catalog, table, column = found[0]

@@ -200,10 +200,11 @@ class _Keeper:
         return True
 
     def drop_all(self, artifact: Artifact, reason: str) -> None:
-        """Leave out everything about an artifact; where nothing changes it, what changes others is at fault."""
+        """Leave out everything about an artifact; where nothing changes it, what takes away what it names is at fault."""
         hit = [one for one in self.changes if one.artifact == artifact]
         if not hit:
-            hit = [one for one in self.changes if one.is_removal] or list(self.changes)
+            removals = [one for one in self.changes if one.is_removal]
+            hit = _named(removals, reason) or removals or list(self.changes)
         for change in hit:
             self._out(change, reason)
 
@@ -276,6 +277,13 @@ class _Keeper:
     def _out(self, change: Change, reason: str) -> None:
         self.changes = [one for one in self.changes if one is not change]
         self.dropped.append((change, reason))
+
+
+def _named(removals: Iterable[Change], text: str) -> list[Change]:
+    """Give those that take away what a message names: an entry, else a whole source or page."""
+    words = {word.rpartition("/")[2] for word in re.findall(r"`([^`]+)`", text)}
+    entries = [one for one in removals if f"{one.artifact.name}.{one.entry.partition('.')[2]}" in words]
+    return entries or [one for one in removals if one.artifact.name in words]
 
 
 def _problems(before: Draft, merged: Merged) -> dict[Artifact, list[Finding]]:

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
-import anyio
-
+from ktx import sqlite
 from ktx.errors import KtxError
 from ktx.events import Emit, Notice
 from ktx.files import digest
@@ -16,6 +15,7 @@ from ktx.ingest.change import Change, change_json, read_change
 from ktx.ingest.curate import Choose, in_order
 from ktx.ingest.draft import Draft
 from ktx.ingest.gate import Mend
+from ktx.ingest.halt import run_async
 from ktx.ingest.leaks import Secrets
 from ktx.ingest.reconcile import Contradiction, Judge, Verdict
 from ktx.ingest.runs import RunStore
@@ -69,7 +69,9 @@ class Bench:
                 return await ask(runtime, ReplyMemory(kept=self.store.scope(key)))
 
         try:
-            given = anyio.run(main)
+            given = run_async(main)
+        except sqlite.UnwritableError:
+            raise
         except KtxError as error:
             self.emit(Notice(message=f"`{role}` gave no judgement, so the rules decide: {error.message}"))
             return None
@@ -150,7 +152,7 @@ def model_mend(
 
     def mend(draft: Draft, artifact: Artifact, problems: Sequence[Finding]) -> Sequence[Change] | None:
         mine = {one.entry: one for one in changes if one.artifact == artifact}
-        if not mine or any(one.by != "model" for one in mine.values()):
+        if any(one.by != "model" for one in mine.values()) or all(one.is_removal for one in mine.values()):
             return None
         plan = UnitPlan(
             key="repair",
@@ -184,7 +186,10 @@ def model_mend(
                 cast("Json", change_json(one)) for one in desk.changes.values() if one.artifact == artifact
             ]
 
-        given = bench.kept("repair", [prompt("repair"), question], ask)
+        # By what is to be mended, not by the file around it, which the mended changes are a part of in the next run.
+        wrong = sorted(f"{one.code}: {one.message}" for one in problems)
+        told_by = [str(artifact), *(cast("Json", change_json(one)) for one in mine.values())]
+        given = bench.kept("repair", [prompt("repair"), *told_by, *wrong], ask)
         if not isinstance(given, list) or not given:
             return None
         better = {one.entry: one for one in (read_change(cast("dict[str, Json]", row)) for row in given)}

@@ -4,10 +4,12 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Literal, TypeAlias, cast
 
 import anyio
 
+from ktx import sqlite
 from ktx.errors import BudgetError, ConfigError, KtxError
 from ktx.events import Emit, StageAdvanced, StageFinished, StageStarted
 from ktx.files import digest
@@ -89,6 +91,8 @@ class UnitRun:
     triage_model: str
     emit: Emit
     clock: Callable[[], float] = time.monotonic
+    on_call: Callable[[str, Call], None] | None = None
+    """Who is told of each tool call, with the key of its unit."""
 
 
 @dataclass(kw_only=True)
@@ -98,7 +102,10 @@ class _Progress:
     total: int
     done: int = 0
     money: float = 0.0
+    at_work: int = 0
     is_spent: bool = False
+    stopped: set[str] = field(default_factory=set[str])
+    """Units that the budget stopped."""
     results: dict[str, UnitResult] = field(default_factory=dict[str, UnitResult])
 
 
@@ -153,7 +160,11 @@ def known_result(run: UnitRun, plan: UnitPlan) -> UnitResult | None:
 async def run_units(
     run: UnitRun, plans: Sequence[UnitPlan], open_runtime: Callable[[], Runtime]
 ) -> tuple[UnitResult, ...]:
-    """Work through the units; one that fails is named and keeps no other from being done."""
+    """Work through the units; one that fails is named and keeps no other from being done.
+
+    Raises:
+        UnwritableError: answers can no longer be kept.
+    """
     progress = _Progress(total=len(plans))
     open_plans: list[UnitPlan] = []
     for plan in plans:
@@ -180,11 +191,22 @@ async def _work_through(
     async def worker() -> None:
         while queue:
             plan = queue.pop()
-            result = (
-                UnitResult(key=plan.key, label=plan.label, status="not-run", detail="the budget is spent")
-                if progress.is_spent
-                else await _one(run, plan, runtime, overview, progress)
-            )
+            if progress.is_spent:
+                result = UnitResult(
+                    key=plan.key, label=plan.label, status="not-run", detail="the budget is spent"
+                )
+            else:
+                progress.at_work += 1
+                result = await _one(run, plan, runtime, overview, progress)
+                progress.at_work -= 1
+                if plan.key in progress.stopped:
+                    if (
+                        progress.at_work
+                    ):  # what others have set aside is not spent yet: go on with fewer at once
+                        progress.stopped.remove(plan.key)
+                        queue.append(plan)
+                        return
+                    progress.is_spent = True
             progress.results[plan.key] = result
             progress.done += 1
             progress.money += result.cost_usd or 0.0
@@ -198,9 +220,12 @@ async def _work_through(
                 )
             )
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(min(run.concurrency, len(plans))):
-            tasks.start_soon(worker)
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(run.concurrency, len(plans))):
+                tasks.start_soon(worker)
+    except ExceptionGroup as group:  # what ends one worker ends the run, as itself
+        raise group.exceptions[0] from None
 
 
 async def _one(
@@ -209,8 +234,9 @@ async def _one(
     started = run.clock()
     key = unit_key(run, plan)
     desk = Desk(
-        source_id=run.source_id, plan=plan, snapshot=run.snapshot, start=run.start, secrets=run.secrets
-    )
+        source_id=run.source_id, plan=plan, snapshot=run.snapshot, start=run.start, secrets=run.secrets,
+        on_call=partial(run.on_call, plan.key) if run.on_call else None,
+    )  # fmt: skip
     try:
         lane = await _lane(run, plan, runtime)
         if lane.lane == "skip":
@@ -219,8 +245,11 @@ async def _one(
             )
         else:
             result = await _loop(run, plan, runtime, desk, overview, key=key, lane=lane.lane)
+    except sqlite.UnwritableError:  # what is paid for now could not be kept
+        raise
     except (KtxError, TimeoutError) as error:
-        progress.is_spent = progress.is_spent or isinstance(error, BudgetError)
+        if isinstance(error, BudgetError):
+            progress.stopped.add(plan.key)
         message = error.message if isinstance(error, KtxError) else "it took too long"
         return UnitResult(
             key=plan.key,
@@ -260,7 +289,7 @@ async def _lane(run: UnitRun, plan: UnitPlan, runtime: Runtime) -> Triage:
             task=f"triage {run.source_id}/{plan.key}",
             memory=ReplyMemory(kept=run.store.scope(name)),
         )
-    except (BudgetError, ConfigError):
+    except (BudgetError, ConfigError, sqlite.UnwritableError):
         raise
     except KtxError:
         return Triage(lane="full", reason="triage failed")

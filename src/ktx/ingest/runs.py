@@ -17,7 +17,7 @@ from ktx.errors import ConfigError
 from ktx.ingest.artifact import Json
 
 FILE_NAME: Final = "ingest.sqlite"
-RunStatus: TypeAlias = Literal["running", "done", "partial", "failed", "interrupted"]
+RunStatus: TypeAlias = Literal["queued", "running", "done", "partial", "failed", "interrupted"]
 _KEPT_RUNS: Final = 200
 
 _MIGRATIONS: Final = (
@@ -37,7 +37,10 @@ _MIGRATIONS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run as it is remembered. `body` is its report; a running one has what is known so far."""
+    """One run as it is remembered. `body` is its report; a queued or running one has what is known so far.
+
+    A run that is queued or running belongs to a process that lives; the others of these are told as interrupted.
+    """
 
     id: str
     source: str
@@ -104,21 +107,25 @@ class RunStore:
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
-    def begin(self, source: str, *, body: Mapping[str, Json], run_id: str | None = None) -> str:
-        """Write down that a run has begun, and give its id."""
+    def begin(
+        self, source: str, *, body: Mapping[str, Json], run_id: str | None = None, is_queued: bool = False
+    ) -> str:
+        """Write down that a run has begun, or waits for its turn in this process, and give its id."""
         now = self._now().astimezone(UTC)
         made = run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         self.write(
-            "INSERT OR REPLACE INTO run VALUES (?, ?, ?, NULL, ?, ?, 'running', 'read', NULL, ?)",
+            "INSERT OR REPLACE INTO run VALUES (?, ?, ?, NULL, ?, ?, ?, ?, NULL, ?)",
             made,
             source,
             now.isoformat(timespec="seconds"),
             os.getpid(),
             process_mark(os.getpid()) or "",
+            "queued" if is_queued else "running",
+            "queued" if is_queued else "read",
             _dump(body),
         )
         self.write(
-            "DELETE FROM run WHERE id IN (SELECT id FROM run ORDER BY started_at DESC, id DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM run WHERE id IN (SELECT id FROM run ORDER BY started_at DESC, rowid DESC LIMIT -1 OFFSET ?)",
             _KEPT_RUNS,
         )
         return made
@@ -151,10 +158,15 @@ class RunStore:
     def runs(self, *, limit: int = 50, source: str | None = None) -> tuple[Run, ...]:
         """Give runs, the newest first."""
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM run WHERE ? IS NULL OR source = ? ORDER BY started_at DESC, id DESC LIMIT ?",  # noqa: S608 - our own column names
+            f"SELECT {_COLUMNS} FROM run WHERE ? IS NULL OR source = ? ORDER BY started_at DESC, rowid DESC LIMIT ?",  # noqa: S608 - our own column names
             (source, source, limit),
         )
         return tuple(_run(row) for row in rows)
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Give the ids of all runs that are remembered, the newest first."""
+        rows = self._connection.execute("SELECT id FROM run ORDER BY started_at DESC, rowid DESC")
+        return tuple(str(id_) for (id_,) in rows)
 
     # -- what is kept between runs -----------------------------------------------------------------------------------
 
@@ -218,6 +230,8 @@ def open_runs(state_dir: Path, *, now: Callable[[], datetime] = lambda: datetime
     path = state_dir / FILE_NAME
     try:
         return RunStore(sqlite.open_state(path, migrations=_MIGRATIONS), now=now)
+    except sqlite.UnwritableError:
+        raise
     except sqlite.DatabaseError as error:
         raise ConfigError(
             f"`{path}` cannot be used: {error}.", hint="Delete it; the next ingest makes it anew."
@@ -228,7 +242,8 @@ def process_mark(pid: int) -> str | None:
     """Give what tells a process from a later one of the same number, where the system says so; None when there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return fields[19]
+        # one that is dead stays listed until its parent has asked how it ended, which not every parent does
+        return None if fields[0] in ("Z", "X") else fields[19]
     except OSError:
         pass
     try:
@@ -243,7 +258,7 @@ def process_mark(pid: int) -> str | None:
 def _run(row: tuple[object, ...]) -> Run:
     id_, source, started_at, ended_at, pid, process, status, stage, commit, body = row
     told = cast("RunStatus", status)
-    if told == "running" and process_mark(int(str(pid))) != (str(process) or ""):
+    if told in ("queued", "running") and process_mark(int(str(pid))) != (str(process) or ""):
         told = "interrupted"
     return Run(
         id=str(id_),

@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
-
-import anyio
 
 from ktx.catalog import TableRef
 from ktx.errors import ConfigError, KtxError, OutsideError
@@ -23,8 +22,9 @@ from ktx.ingest.apply import RUN_TRAILER, apply, finish_interrupted, order_of
 from ktx.ingest.artifact import Artifact
 from ktx.ingest.curate import Limits, curate, in_order
 from ktx.ingest.draft import Base, Draft, WarehouseFacts
-from ktx.ingest.evict import evictions, has_model_entries
+from ktx.ingest.evict import evictions, has_model_entries, with_known_evidence
 from ktx.ingest.gate import Gated, dropped_findings, gate, no_mending
+from ktx.ingest.halt import ensure_going, run_async
 from ktx.ingest.indexing import INDEX_NAME, reindex
 from ktx.ingest.judge import Bench, model_choose, model_judge, model_mend
 from ktx.ingest.leaks import Secrets, known_secrets
@@ -35,6 +35,7 @@ from ktx.ingest.reconcile import Settled, by_rule, settle
 from ktx.ingest.runs import RunStore
 from ktx.ingest.source_report import SourceReport, StageReport, change_reports, report_json
 from ktx.ingest.tools import Surroundings
+from ktx.ingest.traces import Trace, open_trace
 from ktx.llm.connect import open_runtime, read_roles
 from ktx.llm.models import Role, estimated_tokens
 from ktx.llm.runtime import Runtime
@@ -104,6 +105,7 @@ class Work:
     settled: Settled = field(default_factory=lambda: Settled(changes=()))
     gated: Gated | None = None
     around: Surroundings | None = None
+    trace: Trace | None = None
     findings: list[Finding] = field(default_factory=list[Finding])
     stages: list[StageReport] = field(default_factory=list[StageReport])
     files: tuple[str, ...] = ()
@@ -193,6 +195,9 @@ def _propose(work: Work) -> str:
         work.units = tuple(_foreseen(run, plan) for plan in work.meaning.units)
     else:
         work.units = _worked(work)
+        if work.trace is not None:
+            for unit in work.units:
+                work.trace.unit(unit)
     proposed = sum(len(unit.changes) for unit in work.units)
     return f"{told}, {proposed:,} from {len(work.units):,} units"
 
@@ -207,7 +212,7 @@ def _worked(work: Work) -> tuple[UnitResult, ...]:
             )
             for plan in work.meaning.units
         )
-    return anyio.run(run_units, run, work.meaning.units, lambda: _runtime(work))
+    return run_async(partial(run_units, run, work.meaning.units, lambda: _runtime(work)))
 
 
 def _foreseen(run: UnitRun, plan: UnitPlan) -> UnitResult:
@@ -237,7 +242,8 @@ def _reconcile(work: Work) -> str:
         work.given.limits,
         model_choose(bench) if bench else in_order,
     )
-    work.settled = replace(settled, changes=(*curated.changes, *gone))
+    kept = with_known_evidence(work.draft, curated.changes, work.snapshot)
+    work.settled = replace(settled, changes=(*kept, *gone))
     work.findings += [*settled.findings, *curated.findings]
     return f"{len(settled.contradictions):,} contradictions, {len(gone):,} entries no longer said"
 
@@ -329,18 +335,26 @@ def ingest_source(
     started = clock()
     resume(project, store, emit=emit)
     run_id = store.begin(given.source_id, body={}, run_id=run_id)
+    trace = open_trace(
+        ensure_state_dir(project), run=run_id, source=given.source_id, forward=emit,
+        secrets=known_secrets(project_secrets(project)), kept=store.run_ids(),
+    )  # fmt: skip
+    emit = trace.emit
     emit(Notice(message=f"{given.source_id} ({given.driver})"))
     try:
         with contextlib.ExitStack() as stack:
             work = _open_work(project, given, store, run_id, emit, clock, stack)
+            work.trace = trace
             error = _run_stages(work, STAGES)
             report = _report(work, error, seconds=clock() - started)
     except BaseException as error:
         told = error.message if isinstance(error, KtxError) else "it was interrupted"
         status = "failed" if isinstance(error, KtxError) else "interrupted"
         store.end(run_id, status=status, commit=None, body={"error": told})
+        trace.write(event="run-finished", status=status, error=told)
         raise
     store.end(run_id, status=report.status, commit=report.commit, body=report_json(report))
+    trace.write(event="run-finished", status=report.status, error=report.error, commit=report.commit)
     return report
 
 
@@ -391,6 +405,8 @@ def _run_stages(work: Work, stages: Sequence[Stage]) -> KtxError | None:
             work.store.stage(work.run_id, stage.name)
         work.emit(StageStarted(stage=stage.name))
         try:
+            if not work.files:
+                ensure_going()
             detail = stage.run(work)
         except KtxError as failure:
             error = failure
@@ -485,6 +501,15 @@ def _open_warehouses(
                     Finding(level="warning", code="warehouse-closed", message=message, fix=error.hint)
                 )
                 continue
+            if catalog is None:
+                notes.append(
+                    Finding(
+                        level="warning",
+                        code="never-scanned",
+                        message=f"`{name}` was never scanned, so nothing lands on it.",
+                        fix=f"Run `ktx ingest {name}` first.",
+                    )
+                )
             opened[name] = warehouse
             facts[name] = WarehouseFacts(connection_id=name, dialect=warehouse.dialect, catalog=catalog)
     return opened, facts, notes
@@ -509,6 +534,7 @@ def _unit_run(work: Work) -> UnitRun:
         triage_model=models("triage"),
         emit=work.emit,
         clock=work.clock,
+        on_call=work.trace.call if work.trace else None,
     )
 
 
@@ -590,8 +616,8 @@ def _message(work: Work, merged: Merged) -> str:
             by_artifact.setdefault(str(change.artifact), []).append(f"{signs[effect]}{change.entry}")
     sources = sum(not name.startswith("wiki/") for name in by_artifact)
     counts = [
-        f"{count} {noun}"
-        for count, noun in ((sources, "sources"), (len(by_artifact) - sources, "pages"))
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((sources, "source"), (len(by_artifact) - sources, "page"))
         if count
     ]
     lines = [
@@ -599,7 +625,9 @@ def _message(work: Work, merged: Merged) -> str:
         for name, entries in sorted(by_artifact.items())
     ]
     more = [f"and {len(lines) - 60} more"] if len(lines) > 60 else []
-    return f"Ingest {work.given.source_id}: {', '.join(counts)}\n\n" + "\n".join([*lines[:60], *more])
+    return f"Ingest {work.given.source_id}: {', '.join(counts) or 'evidence alone'}\n\n" + "\n".join(
+        [*lines[:60], *more]
+    )
 
 
 def _report(work: Work, error: KtxError | None, *, seconds: float) -> SourceReport:

@@ -69,25 +69,41 @@ def ingest_texts(
                 results.append(TextResult(label=item.label, status="not-run"))
                 continue
             emit(Notice(message=f"text: {item.label}"))
-            source = TextSource(
-                items=(item,),
-                connection_ids=(connection_id,) if connection_id else (),
-                writable_ids=warehouse_ids(project),
+            results.append(
+                ingest_text(
+                    project,
+                    item,
+                    store,
+                    connection_id=connection_id,
+                    user_id=user_id,
+                    is_verbatim=is_verbatim,
+                    run_id=run_id,
+                    emit=emit,
+                )
             )
-            given = Given(
-                source_id=SOURCE_ID,
-                driver="text",
-                source=source,
-                wants_verbatim=is_verbatim,
-                user_id=user_id,
-            )
-            results.append(_one(project, given, item, store, run_id=run_id, emit=emit))
     return tuple(results)
 
 
-def _one(
-    project: Project, given: Given, item: TextItem, store: RunStore, *, run_id: str | None, emit: Emit
+def ingest_text(
+    project: Project,
+    item: TextItem,
+    store: RunStore,
+    *,
+    connection_id: str | None = None,
+    user_id: str | None = None,
+    is_verbatim: bool = False,
+    run_id: str | None = None,
+    emit: Emit = ignore,
 ) -> TextResult:
+    """Ingest one text as `ingest_texts` does; the caller holds the project's lock. A failure is in the result, and in the run."""
+    source = TextSource(
+        items=(item,),
+        connection_ids=(connection_id,) if connection_id else (),
+        writable_ids=warehouse_ids(project),
+    )
+    given = Given(
+        source_id=SOURCE_ID, driver="text", source=source, wants_verbatim=is_verbatim, user_id=user_id
+    )
     try:
         if given.wants_verbatim:
             _ensure_free(project, item, given.user_id)
@@ -104,7 +120,7 @@ def _one(
             exit_code=error.exit_code,
         )
     failed = next((unit for unit in report.units if unit.status in ("failed", "not-run", "refused")), None)
-    changed = [one for one in report.changes if one.effect in ("added", "changed")]
+    changed = [one for one in report.changes if report.files and one.effect in ("added", "changed")]
     return TextResult(
         label=item.label,
         status="error" if report.status == "failed" or failed else "done",

@@ -1,7 +1,7 @@
 """One work unit's desk: a draft of its own, on which a model's tools write, each write checked before it counts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -21,6 +21,7 @@ from ktx.wiki.page import split_front_matter
 
 MOST_PAGE_CHARS: Final = 24_000
 MOST_SUMMARY_CHARS: Final = 300
+_LINKS: Final = ("refs", "sl_refs")
 _PROTECTED: Final = {
     "person": "a person wrote it, and what people write stays",
     "import": "it follows its own tool and cannot be changed here",
@@ -55,6 +56,8 @@ class Desk:
     snapshot: Snapshot
     start: Draft
     secrets: Secrets
+    on_call: Callable[[Call], None] | None = None
+    """Who is told of each tool call as it is over."""
     draft: Draft = field(init=False)
     changes: dict[tuple[Artifact, str], Change] = field(
         default_factory=dict[tuple[Artifact, str], Change], init=False
@@ -133,9 +136,13 @@ class Desk:
         present = self.draft.entries(artifact)
         if "summary" not in head and "summary" not in present:
             raise UsageError(f"Page `{key}` needs a summary.")
+        # Whose page it is stands in it from the beginning; a later hand does not change that.
+        head = {name: value for name, value in head.items() if name != "source" or not present}
         wanted = page_entries(head, split_front_matter(body)[1])
         removed = [
-            entry for entry in present if entry.startswith(("section.", "lead")) and entry not in wanted
+            entry
+            for entry in present
+            if (entry.startswith(("section.", "lead")) or entry in _LINKS) and entry not in wanted
         ]
         return self._propose(artifact, wanted, removed, evidence, is_strict=False)
 

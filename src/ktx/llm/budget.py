@@ -30,15 +30,22 @@ class Hold:
 
 
 class Budget:
-    """Keeps a run, or a day, within its limits. `spent_before` gives tokens and dollars that count already."""
+    """Keeps a run, or a day, within its limits.
+
+    `spent_before` gives tokens and dollars that count already, and is asked before every call; `already` is what the run had
+    spent before this object was made.
+    """
 
     def __init__(
-        self, settings: BudgetSettings | None, *, spent_before: Callable[[], tuple[int, float]] | None = None
+        self,
+        settings: BudgetSettings | None,
+        *,
+        spent_before: Callable[[], tuple[int, float]] | None = None,
+        already: tuple[int, float] = (0, 0.0),
     ) -> None:
         self._settings = settings or BudgetSettings()
         self._spent_before = spent_before
-        self._tokens = 0
-        self._usd = 0.0
+        self._tokens, self._usd = already
         self._holds: list[Hold] = []
 
     @property

@@ -45,7 +45,8 @@ def open_runtime(
 ) -> Runtime:
     """Give the runtime of a project. Nothing is sent and no vendor's package imported before the first call.
 
-    `rate_limit` is `ingest.rateLimit` of the same file; `run` names the run in the ledger.
+    `rate_limit` is `ingest.rateLimit` of the same file; `run` names the run in the ledger; what that run has
+    spent through other runtimes counts.
 
     Raises:
         ConfigError: the backend is `none`, or a setting cannot be used.
@@ -67,7 +68,11 @@ def open_runtime(
     folder = env.get("KTX_LLM_RECORD")
     sender = Sender(
         run=run or f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-        budget=Budget(settings, spent_before=today if is_daily else None),
+        budget=Budget(
+            settings,
+            spent_before=today if is_daily else None,
+            already=ledger.spent_in(run) if run and settings is not None else (0, 0.0),
+        ),
         ledger=ledger,
         recorder=Recorder(Path(folder)) if folder else None,
         governor=governor,

@@ -44,6 +44,10 @@ _COLUMNS: Final = (
     "cost_usd, duration_s, retries, waited_s, outcome, request_id"
 )
 _INSERT: Final = f"INSERT INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - our own constant
+_SPENT: Final = (
+    "SELECT COALESCE(SUM(uncached_input + cache_write_5m + cache_write_1h + cache_read + output), 0), "
+    "COALESCE(SUM(cost_usd), 0) FROM calls WHERE "
+)
 _SELECT: Final = f"SELECT {_COLUMNS} FROM calls WHERE at >= ? ORDER BY id"  # noqa: S608 - our own constant
 
 
@@ -94,6 +98,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         try:
             self._connection = sqlite.open_state(path, migrations=_MIGRATIONS)
+        except sqlite.UnwritableError:
+            raise
         except sqlite.Error as error:
             raise ConfigError(
                 f"The ledger `{path}` cannot be opened: {error}.",
@@ -159,11 +165,15 @@ class Ledger:
 
     def spent_on(self, day: date) -> tuple[int, float]:
         """Give the tokens and the US dollars spent on a day (UTC); unpriced requests count as tokens only."""
-        row = self._connection.execute(
-            "SELECT COALESCE(SUM(uncached_input + cache_write_5m + cache_write_1h + cache_read + output), 0), "
-            "COALESCE(SUM(cost_usd), 0) FROM calls WHERE at >= ? AND at < ?",
-            (_start_of(day).isoformat(timespec="milliseconds"), day.isoformat() + "T~"),
-        ).fetchone()
+        started, ended = _start_of(day).isoformat(timespec="milliseconds"), day.isoformat() + "T~"
+        return self._spent(_SPENT + "at >= ? AND at < ?", started, ended)
+
+    def spent_in(self, run: str) -> tuple[int, float]:
+        """Give the tokens and the US dollars spent in a run; unpriced requests count as tokens only."""
+        return self._spent(_SPENT + "run = ?", run)
+
+    def _spent(self, query: str, *values: str) -> tuple[int, float]:
+        row = self._connection.execute(query, values).fetchone()
         return int(row[0]), float(row[1])
 
     def close(self) -> None:

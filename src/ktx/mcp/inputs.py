@@ -96,6 +96,23 @@ class DictionarySearchInput(ToolInput):
     connection_id: Connection | None = None
 
 
+class MemoryInput(ToolInput):
+    """What should be remembered."""
+
+    content: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=200_000),
+        Field(description="the text, whole sentences that hold without the conversation"),
+    ]
+    connection_id: Connection | None = None
+
+
+class MemoryStatusInput(ToolInput):
+    """Which run to look at."""
+
+    run_id: Annotated[Name, Field(description="as `memory_ingest` gave it")]
+
+
 class SourceReadInput(ToolInput):
     """Which source to read."""
 

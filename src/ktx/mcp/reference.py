@@ -11,7 +11,11 @@ from ktx.mcp.tools import TOOLS, instructions
 def surface() -> dict[str, Any]:
     """Give everything a client sees of the tools: names, descriptions, schemas, annotations, and the instructions."""
     tools = [tool_entry(tool).model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
-    return {"instructions": instructions(), "tools": tools}
+    return {
+        "instructions": instructions(with_memory=False),
+        "instructions_with_memory": instructions(with_memory=True),
+        "tools": tools,
+    }
 
 
 def render_surface() -> str:
@@ -25,8 +29,10 @@ def render_reference() -> str:
         "# MCP tools",
         "",
         "What `ktx mcp` offers to an agent. This page is generated from the tools; a test keeps it current.",
-        "Every tool only reads. An answer comes as structured content and as the same JSON in text; a refusal is a result with",
-        "`isError` and a sentence that says what to do.",
+        "Every tool only reads, except `memory_ingest`. An answer comes as structured content and as the same JSON in text; a refusal",
+        "is a result with `isError` and a sentence that says what to do. A tool that a project cannot use is not offered:",
+        "`sql_execution` where every connection is `semantic-layer-only`; `memory_ingest` and its status without a language model, in a",
+        "folder that cannot be written, or outside git.",
         "",
     ]
     for tool in TOOLS:

@@ -14,6 +14,9 @@ from ktx.project import Project
 from ktx.serve.fit import DEFAULT_MAX_TOKENS
 from ktx.serve.live import LiveDesk
 
+_REMEMBER_S = 3.0
+"""How long a text being remembered may finish once the server is told to stop, so that the stop is over within 10 s."""
+
 
 def run_server(project: Project, order: StartOrder, *, log: Path | None, say: Callable[[str], None]) -> None:
     """Serve until told to stop by a signal. `log` is the file that stderr goes to, None in the foreground.
@@ -35,7 +38,7 @@ def run_server(project: Project, order: StartOrder, *, log: Path | None, say: Ca
     with (
         listener,
         announced(project, host=host, port=port, has_token=order.token is not None, log=log) as announce,
-        LiveDesk(project) as desks,
+        LiveDesk(project, finish_s=_REMEMBER_S) as desks,
     ):
 
         def listening() -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
@@ -90,16 +90,33 @@ def build_server(
     ) -> types.CallToolResult:
         return await kitchen.call(context, params)
 
-    return Server(
+    return _Server(
         "ktx",
+        kitchen.instructions,
         version=__version__,
         title="ktx",
-        instructions=instructions(),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         # without it, the transport would list all tools again for each call, to check headers that no tool of ours declares
         get_tool_input_schema=input_schema,
     )
+
+
+class _Server(Server[Any]):
+    """A server whose instructions are those of the project as it stands when a client comes."""
+
+    def __init__(self, name: str, told: Callable[[], str], **options: Any) -> None:
+        self._told = told
+        super().__init__(name, **options)
+
+    @property
+    def instructions(self) -> str:
+        """What an agent is told about the tools."""
+        return self._told()
+
+    @instructions.setter
+    def instructions(self, text: str | None) -> None:
+        del text  # the library's constructor sets it
 
 
 def tool_entry(tool: Tool[Any]) -> types.Tool:
@@ -112,8 +129,8 @@ def tool_entry(tool: Tool[Any]) -> types.Tool:
         output_schema=tool.output_schema(),
         annotations=types.ToolAnnotations(
             title=tool.title,
-            read_only_hint=True,
-            destructive_hint=False,
+            read_only_hint=not tool.is_writing,
+            destructive_hint=tool.is_writing,
             idempotent_hint=tool.is_idempotent,
             open_world_hint=False,
         ),
@@ -139,8 +156,12 @@ class _Kitchen:
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         tool = tool_named(params.name)
-        stop = self._calls.add()
         started = time.monotonic()
+        kept = self._kept(tool, params) if tool is not None and tool.is_searching else None
+        if kept is not None:
+            _log.info("%s answered again in %.0f ms", params.name, (time.monotonic() - started) * 1000)
+            return kept
+        stop = self._calls.add()
         result = _failure("The call was cancelled.")
         try:
             if tool is not None and tool.is_asking:
@@ -182,6 +203,25 @@ class _Kitchen:
             _log.info("%s was cancelled", params.name[:80])
             raise
 
+    def _kept(self, tool: Tool[Any], params: types.CallToolRequestParams) -> types.CallToolResult | None:
+        """Give a kept answer without a thread, as long as the last look at the files is believed."""
+        try:
+            with self._desks.using() as desk:
+                state = desk.last_state()
+                found = None if state is None else desk.kept(self._asked(tool, params), state)
+        except (KtxError, TypeError, ValueError, RecursionError):
+            return None  # the way through a thread says why
+        return found if isinstance(found, types.CallToolResult) else None
+
+    def _asked(self, tool: Tool[Any], params: types.CallToolRequestParams) -> str:
+        """Give one text for a tool, its arguments as they came, and the bound that holds here."""
+        return f"{self._max_tokens} {tool.name} {json.dumps(params.arguments, sort_keys=True)}"
+
+    def instructions(self) -> str:
+        """Tell how the tools work together, those that this project can use."""
+        offered = {tool.name for tool in self._offered()}
+        return instructions(with_memory="memory_ingest" in offered)
+
     def _offered(self) -> tuple[Tool[Any], ...]:
         try:
             with self._desks.using() as desk:
@@ -203,7 +243,15 @@ class _Kitchen:
                 given = tool.read(arguments)
                 if tool.within is not None:
                     given = tool.within(given, self._max_tokens)
-                return self._success(tool, tool.run(desk, given))
+                if not tool.is_searching:
+                    return self._success(tool, tool.run(desk, given))
+                asked, state = self._asked(tool, params), desk.state()
+                kept = desk.kept(asked, state)
+                if isinstance(kept, types.CallToolResult):
+                    return kept
+                result = self._success(tool, tool.run(desk, given))
+                desk.keep(asked, state, result)
+                return result
         except OutsideError as error:
             if self._calls.is_closing:
                 return _failure("The server is being stopped, and the call was cancelled. Call again later.")

@@ -13,6 +13,8 @@ from ktx.mcp.inputs import (
     DictionarySearchInput,
     DiscoverInput,
     EntityDetailsInput,
+    MemoryInput,
+    MemoryStatusInput,
     Nothing,
     SourceReadInput,
     SqlInput,
@@ -26,6 +28,8 @@ from ktx.serve.answers import (
     DictionarySearch,
     Discovery,
     EntityDetails,
+    MemoryRun,
+    MemoryStatus,
     QueryAnswer,
     SourceText,
     SqlAnswer,
@@ -40,6 +44,7 @@ from ktx.serve.discover import discover_data
 from ktx.serve.entities import EntityAsk, entity_details
 from ktx.serve.fit import Cut
 from ktx.serve.query import QueryAsk, QueryInput, parse_ask, sl_query
+from ktx.serve.remember import can_remember, memory_ingest, memory_ingest_status
 from ktx.serve.sources import sl_read_source
 from ktx.serve.sql import is_sql_allowed, sql_execution
 from ktx.serve.wiki import wiki_read, wiki_search
@@ -54,7 +59,8 @@ def _always(desk: Desk) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Generic[Input]):
-    """One tool. `is_offered` says whether this project can use it at all, `is_asking` whether it waits for a database.
+    """One tool. `is_offered` says whether this project can use it at all, `is_asking` whether it waits for a database, `is_searching`
+    whether its answer follows from the index and the files behind it alone, `is_writing` whether it changes the project.
 
     `cuts` says what of an answer is given up first when it is too long; `within` lowers what is asked to the bound beforehand.
 
@@ -69,6 +75,8 @@ class Tool(Generic[Input]):
     parse: Callable[[Mapping[str, object]], object] | None = None
     is_idempotent: bool = False
     is_asking: bool = False
+    is_searching: bool = False
+    is_writing: bool = False
     is_offered: Callable[[Desk], bool] = _always
     cuts: tuple[Cut, ...] = ()
     within: Callable[[Any, int], Any] | None = None
@@ -116,13 +124,18 @@ def _description(name: str) -> str:
     return files("ktx.mcp").joinpath("descriptions", f"{name}.md").read_text(encoding="utf-8").strip()
 
 
-def instructions() -> str:
-    """Give the text that tells an agent how the tools work together."""
-    return _description("_instructions")
+def instructions(*, with_memory: bool) -> str:
+    """Give the text that tells an agent how the tools work together; `with_memory` where texts can be remembered."""
+    base = _description("_instructions")
+    return f"{base}\n\n{_description('_memory')}" if with_memory else base
 
 
 def _has_open_sql(desk: Desk) -> bool:
     return any(is_sql_allowed(desk, connection) for connection in desk.project.warehouses)
+
+
+def _can_remember(desk: Desk) -> bool:
+    return desk.seen("can_remember", lambda: can_remember(desk.project))
 
 
 def _connection_list(desk: Desk, given: Nothing) -> ConnectionList:
@@ -180,6 +193,14 @@ def _sql_execution(desk: Desk, given: SqlInput) -> SqlAnswer:
     return sql_execution(desk, given.connection_id, given.sql, max_rows=given.max_rows)
 
 
+def _memory_ingest(desk: Desk, given: MemoryInput) -> MemoryRun:
+    return memory_ingest(desk, given.content, connection_id=given.connection_id)
+
+
+def _memory_ingest_status(desk: Desk, given: MemoryStatusInput) -> MemoryStatus:
+    return memory_ingest_status(desk, given.run_id)
+
+
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         name="connection_list", title="List connections", input=Nothing, output=ConnectionList, run=_connection_list,
@@ -187,14 +208,14 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         name="context_pack", title="Gather the context of a question", input=ContextPackInput, output=ContextPack,
-        run=_context_pack, within=_context_within,
+        is_searching=True, run=_context_pack, within=_context_within,
     ),
     Tool(
-        name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, run=_discover_data,
+        name="discover_data", title="Discover data", input=DiscoverInput, output=Discovery, is_searching=True, run=_discover_data,
         cuts=(Cut(path="refs", how="narrow the search with `kinds`, `connectionId` or more words"),),
     ),
     Tool(
-        name="wiki_search", title="Search the wiki", input=WikiSearchInput, output=WikiSearch, run=_wiki_search,
+        name="wiki_search", title="Search the wiki", input=WikiSearchInput, output=WikiSearch, is_searching=True, run=_wiki_search,
         cuts=(Cut(path="results", how="search with more words"),),
     ),
     Tool(
@@ -210,7 +231,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         name="dictionary_search", title="Find where values live", input=DictionarySearchInput, output=DictionarySearch,
-        run=_dictionary_search, cuts=(
+        is_searching=True, run=_dictionary_search, cuts=(
             Cut(path="results.*.matches", how="ask for one value at a time, with a `connectionId`"),
             Cut(path="results", how="ask for fewer values at once"),
         ),
@@ -235,6 +256,18 @@ TOOLS: tuple[Tool[Any], ...] = (
         name="sql_execution", title="Run read-only SQL", input=SqlInput, output=SqlAnswer, run=_sql_execution,
         is_asking=True, is_offered=_has_open_sql,
         cuts=(Cut(path="rows", how="aggregate or filter in SQL, select fewer columns, or page with ORDER BY, LIMIT and OFFSET"),),
+    ),
+    Tool(
+        name="memory_ingest", title="Remember a text", input=MemoryInput, output=MemoryRun, run=_memory_ingest,
+        is_writing=True, is_offered=_can_remember,
+    ),
+    Tool(
+        name="memory_ingest_status", title="Look how remembering went", input=MemoryStatusInput, output=MemoryStatus,
+        run=_memory_ingest_status, is_idempotent=True, is_offered=_can_remember, cuts=(
+            Cut(path="captured.xrefs", how="read the pages themselves"),
+            Cut(path="captured.sl", how="`sl_read_source` shows what a source has now"),
+            Cut(path="captured.wiki", how="`wiki_search` finds them"),
+        ),
     ),
 )  # fmt: skip
 """Every tool, in the order in which an agent tends to need them."""

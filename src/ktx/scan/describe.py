@@ -21,6 +21,7 @@ from ktx.errors import BudgetError, ModelError, OutsideError, QueryError
 from ktx.events import Emit, StageAdvanced, StageFinished, StageStarted, ignore
 from ktx.files import digest, read_text
 from ktx.llm.models import Role
+from ktx.llm.running import run_work
 from ktx.llm.runtime import DEFAULT_MAX_OUTPUT_TOKENS, Prompt
 from ktx.llm.schema import Answer, answer_schema
 from ktx.scan.redact import Samples, redact_rows
@@ -205,7 +206,7 @@ def describe_tables(
             async with open_extractor() as extractor:
                 await _describe_all(run, extractor, waiting, concurrency)
 
-        anyio.run(main)
+        run_work(main)
         summary = f"{run.done} tables described in {run.calls} calls, {len(run.failed)} failed"
         emit(StageFinished(stage="descriptions", summary=summary))
     texts: dict[TableRef, Texts] = {}
@@ -337,8 +338,7 @@ def shown_table(
     """Give what a model sees of a table; sample rows are lists, in the order of the columns."""
     facts = table_facts(table, most_columns=most_columns)
     names = [column.name for column in table.columns[:most_columns]]
-    is_plain = all(name in row for row in rows for name in names)
-    shown = [[row[name] for name in names] if is_plain else row for row in rows]
+    shown = [[row.get(name) for name in names] for row in rows]
     return {**facts, **({"sample_rows": shown} if shown else {})}
 
 

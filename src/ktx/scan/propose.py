@@ -17,6 +17,7 @@ from ktx.catalog import Catalog, Table, TableRef
 from ktx.errors import BudgetError, ModelError
 from ktx.events import Emit, StageAdvanced, StageFinished, StageStarted, ignore
 from ktx.files import digest, read_text
+from ktx.llm.running import run_work
 from ktx.llm.runtime import Prompt
 from ktx.llm.schema import Answer
 from ktx.scan.describe import (
@@ -136,7 +137,7 @@ def propose_links(
                     for batch in batches:
                         group.start_soon(_ask, run, extractor, batch, limiter)
 
-        anyio.run(main)
+        run_work(main)
         emit(StageFinished(stage="proposals", summary=f"{run.done} of {run.total} batches answered"))
     proposals = [proposal for table in silent for proposal in _kept(run, table)]
     return Proposed(proposals=tuple(proposals), calls=run.calls, failed=tuple(sorted(run.failed)))

@@ -169,6 +169,8 @@ def open_store(state_dir: Path) -> ScanStore:
     path = state_dir / FILE_NAME
     try:
         return ScanStore(sqlite.open_state(path, migrations=_MIGRATIONS))
+    except sqlite.UnwritableError:
+        raise
     except sqlite.DatabaseError as error:
         message = f"`{path}` cannot be used: {error}."
         raise ConfigError(message, hint="Delete the file; the next `ktx ingest` makes it anew.") from error

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from ktx.errors import ConfigError
 from ktx.search.documents import Document, Hidden, meaning_digest
@@ -16,6 +17,9 @@ from ktx.sqlite import Connection, DatabaseError, OperationalError, open_state
 
 DERIVATION = "2"
 """Counts up when the same file gives other documents than before; an index of another count is built anew."""
+
+FILES_SEEN = "files_seen"
+"""The setting with the mark of all files when they were last found unchanged, long enough after they were written."""
 
 _BATCH = 500
 _REVISION = "revision"
@@ -62,10 +66,10 @@ CREATE UNIQUE INDEX vector_meaning ON vector (model_id, meaning);
 _ALWAYS = "CREATE INDEX document_always ON document (sort_order, ref) WHERE is_always = 1;"
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownFile:
-    """A file as the index last saw it; `seen_ns` is when it was read, by the file system's clock."""
+class KnownFile(NamedTuple):
+    """A file as the index last saw it; `seen_ns` is when it was read, by the file system's clock. A tuple, for there are many."""
 
+    path: str
     id: int
     mtime_ns: int
     size_bytes: int
@@ -144,15 +148,16 @@ class Index:
     def files(self) -> dict[str, KnownFile]:
         """Give every file the index knows, by its path relative to the project."""
         rows = self.connection.execute("SELECT path, id, mtime_ns, size_bytes, digest, seen_ns FROM file")
-        return {
-            str(path): KnownFile(id=number, mtime_ns=mtime, size_bytes=size, digest=digest, seen_ns=seen)
-            for path, number, mtime, size, digest, seen in rows
-        }
+        return {row[0]: KnownFile._make(row) for row in rows.fetchall()}
 
     def count_documents(self) -> dict[str, int]:
         """Count the documents by kind."""
         rows = self.connection.execute("SELECT kind, count(*) FROM document GROUP BY kind ORDER BY kind")
         return {str(kind): int(count) for kind, count in rows}
+
+    def highest_id(self) -> int:
+        """Give the highest number of a document: about how many there are, without counting them."""
+        return int(self.connection.execute("SELECT coalesce(max(id), 0) FROM document").fetchone()[0])
 
     def touch_file(self, number: int, *, mtime_ns: int, size_bytes: int, seen_ns: int) -> None:
         """Note that a file was looked at and holds what it held."""
@@ -190,6 +195,7 @@ class Index:
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a closed list of our own names
         self.connection.execute("INSERT INTO word_parts (word_parts) VALUES ('delete-all')")
         self.connection.execute("DELETE FROM word")
+        self.set_setting(FILES_SEEN, "")
 
     def add_files(self, files: Iterable[FileContent]) -> None:
         """Add files that the index does not hold, with everything that they give."""
@@ -288,8 +294,8 @@ def open_index(path: Path) -> Index:
         try:
             index = Index(open_state(path, migrations=(_SCHEMA, _ALWAYS, _VECTORS)), path)
         except (OperationalError, OSError) as error:
-            message = f"the search index `{path}` cannot be opened: {error}"
-            raise ConfigError(message, hint="make the project's `.ktx` folder writable") from error
+            message = f"The search index `{path}` cannot be opened: {error}."
+            raise ConfigError(message, hint="Make the project's `.ktx` folder writable.") from error
         except DatabaseError:
             if attempt == 1:
                 raise

@@ -1,16 +1,14 @@
-"""The lanes of a search: each one way of finding documents, ranked by itself; `search.query` fuses what they give.
+"""What a lane of a search is: one way of finding documents, ranked by itself; `search.query` fuses what the lanes give.
 
 A lane is a value with a name, a weight and `find`. What it may find is the `Scope`, turned into conditions of its SQL.
 """
 
-import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ktx.search.documents import DocumentKind
 from ktx.search.index import Index
-from ktx.search.text import any_of, fold, quote
 
 LaneName = Literal["lexical", "token", "dictionary", "semantic"]
 _NOT_SHADOWED = (
@@ -21,19 +19,27 @@ NOT_HIDDEN = (
     "NOT (d.kind = 'dimension' AND EXISTS (SELECT 1 FROM hidden h"
     " WHERE h.ref = d.ref AND h.connection_id = d.connection_id))"
 )
-_MAX_EXPANSIONS = 12
-_COMMON = 5_000
-"""A word that so many documents have tells little; see `_expression`."""
-_MIN_LETTERS = 3
-_CLOSE = 0.74
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked: the text as it came, and its words that tell something."""
+    """What is asked: the text as it came, its words that tell something, and what share of its meaning each of them carries.
+
+    `counts` says how many documents have each word, as far as it was counted. The shares add up to 1.
+    """
 
     text: str
     terms: tuple[str, ...]
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A document that a lane found, and how much of the question it meets in the eyes of that lane, from 0 to 1."""
+
+    id: int
+    strength: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,7 @@ class Scope:
 
 
 class Lane(Protocol):
-    """One way of finding. `find` gives document ids, best first, at most `pool` of them."""
+    """One way of finding. `find` gives documents, best first, at most `pool` of them."""
 
     @property
     def name(self) -> LaneName:
@@ -93,7 +99,7 @@ class Lane(Protocol):
         """Give what a first place is worth in the fusion."""
         ...
 
-    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[Found]:
         """Rank documents for a question."""
         ...
 
@@ -106,7 +112,7 @@ class Lane(Protocol):
         ...
 
 
-class _WordLane:
+class WordLane:
     """What the lanes share that need nothing but the index."""
 
     skipped = None
@@ -137,7 +143,7 @@ class NoMeaning:
         """Give what the lane would weigh."""
         return 3.0 if scope.kinds == ("wiki",) else 2.0
 
-    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
+    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[Found]:
         """Find nothing."""
         del index, question, scope, pool
         return []
@@ -149,149 +155,3 @@ class NoMeaning:
     def catch_up(self, index: Index) -> None:
         """Do nothing."""
         del index
-
-
-@dataclass(frozen=True, kw_only=True)
-class LexicalLane(_WordLane):
-    """Words: BM25 over name, description and text, a name counting most."""
-
-    name: LaneName = "lexical"
-    weight: float = 1.5
-
-    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
-        """Rank by BM25."""
-        return _match(index, question.terms, scope, pool=pool) if question.terms else []
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenLane(_WordLane):
-    """Parts of names: longer words that contain a term, or nearly are one; whole words are the lexical lane's.
-
-    Ranked by the share of the question's terms found in the name.
-    """
-
-    name: LaneName = "token"
-    weight: float = 0.75
-
-    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
-        """Rank by the share of terms found in the name or description, then by BM25."""
-        groups = [group for term in question.terms if (group := _expand(index, term))]
-        if not groups:
-            return []
-        every = tuple(dict.fromkeys(word for group in groups for word in group))
-        found = _match(index, every, scope, pool=pool, column="name")
-        if len(groups) == 1 or not found:
-            return found
-        texts = {at: fold(name) for table in scope.tables for at, name in _names(index, table, found)}
-        shares = {at: sum(any(word in texts[at] for word in group) for group in groups) for at in found}
-        return sorted(found, key=lambda at: -shares[at])
-
-
-@dataclass(frozen=True, kw_only=True)
-class DictionaryLane(_WordLane):
-    """Sampled values: the columns in which a value of the question was seen, whole values before parts of one."""
-
-    name: LaneName = "dictionary"
-    weight: float = 2.0
-
-    def find(self, index: Index, question: Question, scope: Scope, *, pool: int) -> list[int]:
-        """Rank columns whose sampled values the question names."""
-        terms = question.terms
-        if not terms or (scope.kinds and "dimension" not in scope.kinds) or not index.value_connections():
-            return []
-        conditions, values = scope.conditions()
-        runs = list(
-            word_runs(
-                [term.replace("  ", "").replace(" ", "") if not term.isascii() else term for term in terms]
-            )
-        )
-        marks = ", ".join("?" * len(runs))
-        join = (
-            " CROSS JOIN document d ON d.kind = 'dimension' AND d.connection_id = v.connection_id"
-            " AND d.ref = v.source || '.' || v.column_name"
-        )
-        whole = index.connection.execute(
-            f"SELECT d.id, max(length(v.folded)) FROM value v{join} WHERE v.folded IN ({marks}) AND {conditions}"  # noqa: S608
-            " GROUP BY d.id ORDER BY 2 DESC, d.id LIMIT ?",
-            [*runs, *values, pool],
-        )
-        found = [int(row[0]) for row in whole]
-        partial = index.connection.execute(
-            "SELECT d.id FROM (SELECT rowid, rank FROM value_words WHERE value_words MATCH ? ORDER BY rank LIMIT ?) w"  # noqa: S608
-            f" CROSS JOIN value v ON v.id = w.rowid{join} WHERE {conditions} ORDER BY w.rank",
-            [any_of(terms), pool * 4, *values],
-        )
-        return list(dict.fromkeys([*found, *(int(row[0]) for row in partial)]))[:pool]
-
-
-def _match(
-    index: Index, terms: tuple[str, ...], scope: Scope, *, pool: int, column: str | None = None
-) -> list[int]:
-    """Give the best matches in scope. SQLite walks them in rank order and stops when there are enough."""
-    conditions, values = scope.conditions()
-    found: list[tuple[float, int, int, str, int]] = []
-    for table in scope.tables:
-        expression = _expression(index, table, terms)
-        rows = index.connection.execute(
-            f"SELECT d.id, w.rank, d.is_always, d.sort_order, d.ref FROM {table} w JOIN document d ON d.id = w.rowid"  # noqa: S608
-            f" WHERE {table} MATCH ? AND {conditions} ORDER BY w.rank LIMIT ?",
-            [f"{column} : ({expression})" if column else expression, *values, pool],
-        )
-        found.extend((round(rank, 6), -always, order, ref, at) for at, rank, always, order, ref in rows)
-    return [at for *_, at in sorted(found)][:pool]
-
-
-def _expression(index: Index, table: str, terms: tuple[str, ...]) -> str:
-    """Write the FTS5 expression for any of the terms, where words that are everywhere only help to rank.
-
-    Ranking costs time per match, so a document is fetched for its rarer words; a common word beside them still counts.
-    """
-    if len(terms) < 2:
-        return any_of(terms)
-    counts = {
-        term: int(
-            index.connection.execute(
-                f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT ?)",  # noqa: S608
-                (quote(term), _COMMON),
-            ).fetchone()[0]
-        )
-        for term in terms
-    }
-    common = tuple(term for term in terms if counts[term] >= _COMMON)
-    rare = tuple(term for term in terms if 0 < counts[term] < _COMMON)
-    if not common or not rare:
-        return any_of(terms)
-    return f"({any_of(rare)}) OR (({any_of(rare)}) AND ({any_of(common)}))"
-
-
-def _names(index: Index, table: str, ids: Sequence[int]) -> list[tuple[int, str]]:
-    marks = ", ".join("?" * len(ids))
-    rows = index.connection.execute(f"SELECT rowid, name FROM {table} WHERE rowid IN ({marks})", ids)  # noqa: S608
-    return [(int(row[0]), str(row[1])) for row in rows]
-
-
-def _expand(index: Index, term: str) -> list[str]:
-    """Give the words of names that contain a term, shortest first; without any, those that are nearly the same."""
-    if len(term) < _MIN_LETTERS:
-        return []
-    rows = index.connection.execute(
-        "SELECT word FROM word_parts WHERE word_parts MATCH ? ORDER BY length(word), word LIMIT ?",
-        (quote(term), _MAX_EXPANSIONS),
-    )
-    words = [str(row[0]) for row in rows]
-    if words or len(term) == _MIN_LETTERS or not term.isalpha():
-        return [word for word in words if word != term]
-    parts = tuple(dict.fromkeys(term[at : at + 3] for at in range(len(term) - 2)))
-    near = index.connection.execute(
-        "SELECT word FROM word_parts WHERE word_parts MATCH ? ORDER BY rank LIMIT 200", (any_of(parts),)
-    )
-    return difflib.get_close_matches(term, [str(row[0]) for row in near], n=3, cutoff=_CLOSE)
-
-
-def word_runs(terms: list[str], *, longest: int = 4) -> list[str]:
-    """Give the runs of neighbouring words, longer ones first: what may be a whole value."""
-    return [
-        " ".join(terms[at : at + size])
-        for size in range(longest, 0, -1)
-        for at in range(len(terms) - size + 1)
-    ]

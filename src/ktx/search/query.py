@@ -8,17 +8,10 @@ from ktx.errors import ConfigError, OutsideError
 from ktx.search.documents import DocumentKind
 from ktx.search.fuse import RankedList, fuse
 from ktx.search.index import Index
-from ktx.search.lanes import (
-    DictionaryLane,
-    Lane,
-    LaneName,
-    LexicalLane,
-    NoMeaning,
-    Question,
-    Scope,
-    TokenLane,
-)
+from ktx.search.lanes import Found, Lane, LaneName, NoMeaning, Question, Scope
 from ktx.search.text import fold, query_terms
+from ktx.search.values import DictionaryLane
+from ktx.search.words import LexicalLane, TokenLane, weigh
 
 MatchedOn = Literal["name", "display", "description", "comment", "expr", "sample_value", "body"]
 
@@ -100,16 +93,17 @@ def search(
     lanes: Sequence[Lane] = LANES,
 ) -> SearchResult:
     """Find what the question is about. With `by_source`, what is found inside a source counts for the source."""
-    asked = Question(text=question, terms=query_terms(question))
-    terms = asked.terms
+    terms = query_terms(question)
+    asked = weigh(index, question, terms, scope)
     pool = min(max(_MIN_POOL, 3 * limit), _MAX_POOL)
     found, failed = _ask(index, asked, scope, lanes, pool=pool)
-    rows = _rows(index, {at for ids in found.values() for at in ids})
+    known = _identities(index, {one.id for every in found.values() for one in every}, by_source=by_source)
     lists = [
         RankedList(
             lane=lane.name,
             weight=lane.weight_in(scope),
-            items=[_identity(rows[at], by_source=by_source) for at in found[lane.name]],
+            items=[known[one.id] for one in found[lane.name]],
+            strengths=[one.strength for one in found[lane.name]],
         )
         for lane in lanes
         if lane.name in found
@@ -128,9 +122,9 @@ def search(
 
 def _ask(
     index: Index, question: Question, scope: Scope, lanes: Sequence[Lane], *, pool: int
-) -> tuple[dict[LaneName, list[int]], dict[LaneName, str]]:
+) -> tuple[dict[LaneName, list[Found]], dict[LaneName, str]]:
     """Give what each lane found, and why a lane could not look; one that cannot leaves the others their answer."""
-    found: dict[LaneName, list[int]] = {}
+    found: dict[LaneName, list[Found]] = {}
     failed: dict[LaneName, str] = {}
     for lane in lanes:
         if lane.skipped is not None:
@@ -209,10 +203,20 @@ def _row(row: tuple[Any, ...]) -> _Row:
     )  # fmt: skip
 
 
-def _identity(row: _Row, *, by_source: bool) -> tuple[str, str, str | None, str | None]:
-    if by_source and row.source is not None:
-        return ("source", row.source, row.connection_id, None)
-    return (row.kind, row.ref, row.connection_id, row.user_id)
+def _identities(
+    index: Index, ids: set[int], *, by_source: bool
+) -> dict[int, tuple[str, str, str | None, str | None]]:
+    marks = ", ".join("?" * len(ids))
+    found = index.connection.execute(
+        f"SELECT id, kind, ref, connection_id, user_id, source FROM document WHERE id IN ({marks})",  # noqa: S608
+        list(ids),
+    )
+    return {
+        at: ("source", source, connection, None)
+        if by_source and source is not None
+        else (kind, ref, connection, user)
+        for at, kind, ref, connection, user, source in found
+    }
 
 
 def _documents(
@@ -266,7 +270,7 @@ def _matched_on(row: _Row, terms: Sequence[str], reasons: Sequence[LaneName]) ->
 def _reports(
     index: Index,
     lanes: Sequence[Lane],
-    found: Mapping[LaneName, list[int]],
+    found: Mapping[LaneName, list[Found]],
     failed: Mapping[LaneName, str],
     scope: Scope,
     *,

@@ -4,10 +4,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from ktx.errors import LayerError
-from ktx.files import digest
+from ktx.files import digest, leads_out
 from ktx.names import is_page_key
 from ktx.search.documents import (
     Document,
@@ -16,7 +17,7 @@ from ktx.search.documents import (
     page_document,
     source_documents,
 )
-from ktx.search.index import ColumnValues, FileContent, Index, KnownFile
+from ktx.search.index import FILES_SEEN, ColumnValues, FileContent, Index, KnownFile
 from ktx.wiki.page import parse_page
 from ktx.yaml import YamlError, parse_yaml
 
@@ -52,10 +53,8 @@ class RefreshReport:
         return not (self.added or self.changed or self.removed or self.value_connections)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Seen:
-    mtime_ns: int
-    size_bytes: int
+_Seen = tuple[int, int]
+"""A file's time of change in nanoseconds, and its size."""
 
 
 @dataclass(kw_only=True)
@@ -73,10 +72,13 @@ def refresh(
     """Bring the index to what `wiki/` and `semantic-layer/` under `root` hold now; `force` rebuilds it.
 
     `values` names the sampled values of every connection; None leaves those in the index as they are. When nothing changed,
-    nothing is written and no file is opened.
+    no file is opened, and nothing is written but a mark of what was seen, once.
     """
-    started = time.monotonic()
+    started, now = time.monotonic(), time.time_ns()
     seen = dict(_walk(root))
+    mark = _mark_of(seen)
+    if values is None and not force and index.setting(FILES_SEEN) == mark:
+        return RefreshReport(unchanged=len(seen), wall_s=time.monotonic() - started)
     known = index.files()
     batches = [b for b in values or () if force or index.value_stamp(b.connection_id) != b.stamp]
     gone = (
@@ -86,6 +88,7 @@ def refresh(
     )
     suspects = [path for path, stat in seen.items() if _may_differ(known.get(path), stat)]
     if not (force or suspects or batches or gone or known.keys() - seen.keys()):
+        index.set_setting(FILES_SEEN, mark)
         return RefreshReport(unchanged=len(seen), wall_s=time.monotonic() - started)
     with index.writing():
         if force:
@@ -101,6 +104,8 @@ def refresh(
         for connection_id in gone:
             index.remove_values(connection_id)
         index.bump_revision()
+        is_settled = all(now - mtime_ns >= _SETTLED_NS for mtime_ns, _ in seen.values())
+        index.set_setting(FILES_SEEN, mark if is_settled else "")
     return RefreshReport(
         added=tally.added,
         changed=tally.changed,
@@ -112,10 +117,16 @@ def refresh(
     )
 
 
+def _mark_of(seen: Mapping[str, _Seen]) -> str:
+    """Give a text that changes with the name, size or time of change of any file."""
+    return digest(repr(seen))
+
+
 def _may_differ(known: KnownFile | None, stat: _Seen) -> bool:
-    if known is None or (known.mtime_ns, known.size_bytes) != (stat.mtime_ns, stat.size_bytes):
+    if known is None:
         return True
-    return known.seen_ns - known.mtime_ns < _SETTLED_NS
+    _, _, mtime_ns, size_bytes, _, seen_ns = known
+    return (mtime_ns, size_bytes) != stat or seen_ns - mtime_ns < _SETTLED_NS
 
 
 def _contents(
@@ -126,6 +137,7 @@ def _contents(
         old = known.get(path)
         if not _may_differ(old, stat):
             continue
+        mtime_ns, size_bytes = stat
         now = time.time_ns()
         try:
             data = (root / path).read_bytes()
@@ -134,7 +146,7 @@ def _contents(
             data = b""
         content = digest(data)
         if old is not None and old.digest == content:
-            index.touch_file(old.id, mtime_ns=stat.mtime_ns, size_bytes=stat.size_bytes, seen_ns=now)
+            index.touch_file(old.id, mtime_ns=mtime_ns, size_bytes=size_bytes, seen_ns=now)
             continue
         try:
             documents, hidden = documents_of(path, data.decode("utf-8"))
@@ -147,7 +159,7 @@ def _contents(
             tally.changed += 1
             index.remove_file(old.id)
         yield FileContent(
-            path=path, mtime_ns=stat.mtime_ns, size_bytes=stat.size_bytes, digest=content, seen_ns=now,
+            path=path, mtime_ns=mtime_ns, size_bytes=size_bytes, digest=content, seen_ns=now,
             documents=documents, hidden=hidden,
         )  # fmt: skip
 
@@ -172,36 +184,44 @@ def documents_of(path: str, text: str) -> tuple[list[Document], list[Hidden]]:
 
 def _walk(root: Path) -> Iterator[tuple[str, _Seen]]:
     """Give every page and layer file with its stat, as a path relative to `root`."""
-    for path, name, entry in _files(root / "wiki", "wiki"):
-        parts = path.split("/")
-        in_place = (len(parts) == 3 and parts[1] == "global") or (
-            len(parts) == 4 and parts[1] == "user" and is_page_key(parts[2])
-        )
-        if in_place and name.endswith(".md") and is_page_key(name[:-3]):
-            yield path, _seen(entry)
-    for path, name, entry in _files(root / "semantic-layer", "semantic-layer"):
-        if name.endswith((".yaml", ".yml")) and path.count("/") >= 2:
-            yield path, _seen(entry)
+    for folder, name, entry in _files(root, "wiki"):
+        if name.endswith(".md") and is_page_key(name[:-3]) and _holds_pages(folder):
+            yield f"{folder}/{name}", _seen(entry)
+    for folder, name, entry in _files(root, "semantic-layer"):
+        if name.endswith((".yaml", ".yml")) and "/" in folder:
+            yield f"{folder}/{name}", _seen(entry)
 
 
-def _files(folder: Path, prefix: str) -> Iterator[tuple[str, str, "os.DirEntry[str]"]]:
-    pending = [(str(folder), prefix)]
+@cache
+def _holds_pages(folder: str) -> bool:
+    parts = folder.split("/")
+    return parts[1:] == ["global"] or (len(parts) == 3 and parts[1] == "user" and is_page_key(parts[2]))
+
+
+def _files(root: Path, top: str) -> Iterator[tuple[str, str, "os.DirEntry[str]"]]:
+    """Give the files below `root/top` with the folder that each is in; links that lead out, and to folders, are passed over."""
+    pending = [top]
     while pending:
-        place, shown = pending.pop()
+        folder = pending.pop()
         try:
-            entries = os.scandir(place)
+            entries = os.scandir(root / folder)
         except (FileNotFoundError, NotADirectoryError):
             continue
         with entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name[0] == ".":
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append((entry.path, f"{shown}/{entry.name}"))
-                elif entry.is_file():
-                    yield f"{shown}/{entry.name}", entry.name, entry
+                    pending.append(f"{folder}/{name}")
+                elif entry.is_file(follow_symlinks=False) or _is_followed(entry, root):
+                    yield folder, name, entry
+
+
+def _is_followed(entry: "os.DirEntry[str]", root: Path) -> bool:
+    return entry.is_symlink() and entry.is_file() and not leads_out(Path(entry.path), root)
 
 
 def _seen(entry: "os.DirEntry[str]") -> _Seen:
     stat = entry.stat()
-    return _Seen(mtime_ns=stat.st_mtime_ns, size_bytes=stat.st_size)
+    return stat.st_mtime_ns, stat.st_size

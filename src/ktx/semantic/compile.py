@@ -17,7 +17,7 @@ from ktx.semantic.emit import Outer, Output, Script, emit
 from ktx.semantic.expressions import parse_expression
 from ktx.semantic.fanout import Branch, Dimension, fact_branches, listing_branch, member_branch
 from ktx.semantic.filters import Filter, read_filters
-from ktx.semantic.graph import Graph
+from ktx.semantic.graph import Graph, is_field
 from ktx.semantic.joins import Path, Router
 from ktx.semantic.plan import (
     AggregateStep,
@@ -325,9 +325,11 @@ def _read_dimension(resolver: Resolver, ask: DimensionAsk, position: int) -> Dim
             f"`{ask.field}` is a {column.kind}, so it has no granularity `{ask.granularity}`.",
             hint="Ask for it without a granularity, or declare it with `type: time`.",
         )
+    is_path = any(is_field(source, column.name) for source in resolver.candidates(words[-1]))
+    name = column.name.replace(".", "_") if is_path else column.name
     return Dimension(
         position=position,
-        name=f"{column.name}_{ask.granularity}" if ask.granularity else column.name,
+        name=f"{name}_{ask.granularity}" if ask.granularity else name,
         field=ask.field,
         words=words,
         column=column,

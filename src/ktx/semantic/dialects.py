@@ -29,7 +29,7 @@ class Facts:
     two branches. `sums_booleans`: SUM and AVG take a
     condition. `averages_coarsely`: AVG of integers loses decimals. `groups_by_columns`: a grouped
     expression is not recognised where it is selected. `has_strict_types`: text
-    functions and patterns take nothing but text. `missing` names aggregates that the engine lacks.
+    functions and patterns take nothing but text. `wraps_records`: a field of a record is written `(record).field`. `missing` names aggregates that the engine lacks.
     `settings` are appended to a statement. `period_index` numbers periods without gaps, and `next_period` gives the one after;
     a dialect without them refuses measures through time. `parts` takes times apart where the engine has no EXTRACT; `functions` is
     every function of an engine with few.
@@ -50,6 +50,7 @@ class Facts:
     has_correlated_exists: bool = True
     has_loose_exists: bool = True
     row_number_order: str | None = None
+    wraps_records: bool = False
     missing: frozenset[str] = frozenset()
     settings: tuple[tuple[str, str], ...] = ()
     period_index: Mapping[str, str] | None = None
@@ -101,6 +102,7 @@ _STATISTICS = frozenset(
 _ALL = (
     Facts(
         name="duckdb",
+        wraps_records=True,
         has_strict_types=True,
         period_index=_numbered(
             "DATE_DIFF('day', CAST('1970-01-05' AS DATE), CAST(x AS DATE))",
@@ -158,6 +160,7 @@ _ALL = (
     ),
     Facts(
         name="postgres",
+        wraps_records=True,
         has_strict_types=True,
         period_index=_numbered(
             "(CAST(x AS DATE) - CAST('1970-01-05' AS DATE))",

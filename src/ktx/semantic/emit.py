@@ -10,7 +10,7 @@ from ktx.semantic.aggregates import filtered, finished, needs_ranking, ranked_co
 from ktx.semantic.dialects import Facts, truncated
 from ktx.semantic.expressions import has_window, parse_expression, parse_select, wrapped
 from ktx.semantic.fanout import Branch, Dimension
-from ktx.semantic.graph import find_column
+from ktx.semantic.graph import find_column, is_field
 from ktx.semantic.joins import Path
 from ktx.semantic.resolve import GROUP, LEAF, METRIC_TIME, Leaf, Resolver, bound_columns, in_layer, words_of
 from ktx.semantic.rows import Rows, is_windowed
@@ -107,7 +107,7 @@ class Script:
         items: list[exp.Expr] = [
             exp.column(column.name, rows.root_alias, quoted=True)
             for column in source.columns
-            if column.expr is None
+            if column.expr is None and not is_field(source, column.name)
         ]
         for column in columns:
             if not has_window(trees[column.name]):
@@ -335,7 +335,7 @@ def numbered(script: Script, rows: Rows, home: str) -> exp.Expr:
     items: list[exp.Expr] = [
         exp.column(column.name, quoted=True)
         for column in source.columns
-        if column.expr is None or is_windowed(column)
+        if (column.expr is None and not is_field(source, column.name)) or is_windowed(column)
     ]
     select = exp.Select(expressions=[*items, _as(number, ROW)])
     select.set("from_", exp.From(this=script.table(source)))

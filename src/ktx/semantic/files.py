@@ -12,7 +12,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ktx.files import read_text
+from ktx.files import leads_out, read_text
 from ktx.findings import Finding, Place
 from ktx.names import source_file_stem
 from ktx.semantic.format import (
@@ -93,8 +93,28 @@ class ManifestTable:
 
 
 def layer_paths(folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
-    """Give every layer file under a connection's folder, sorted; hidden files and folders are not part of a layer."""
-    return tuple(sorted(_walk(folder)))
+    """Give every layer file under a connection's folder, sorted; hidden files and folders are not part of a layer.
+
+    Nor are links that lead out of the project, or to a folder: `refused_links` names those.
+    """
+    root = folder.parent.parent
+    return tuple(sorted(path for path in _walk(folder) if not leads_out(path, root)))
+
+
+def refused_links(folder: pathlib.Path) -> tuple[Finding, ...]:
+    """Name the links under a connection's folder that are not followed."""
+    root = folder.parent.parent
+    return tuple(
+        Finding(
+            level="error",
+            code="layer-link",
+            message=f"The link `{path.name}` is not followed: it leads out of the project, or to a folder.",
+            where=Place(file=path.relative_to(root).as_posix()),
+            fix="Put the file itself there.",
+        )
+        for path in sorted(_walk(folder))
+        if leads_out(path, root)
+    )
 
 
 def read_layer_file(path: pathlib.Path, *, folder: pathlib.Path) -> LayerFile:
@@ -164,6 +184,10 @@ def file_for(name: str) -> str:
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Give every file with a YAML ending and every link to a folder, refused ones included; a folder that is one gives itself."""
+    if folder.is_symlink():
+        yield folder
+        return
     try:
         children = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -171,10 +195,10 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     for child in children:
         if child.name.startswith("."):
             continue
-        if child.suffix in _ENDINGS and child.is_file():
-            yield child
-        elif child.is_dir():
+        if child.is_dir():
             yield from _walk(child)
+        elif child.suffix in _ENDINGS and child.is_file():
+            yield child
 
 
 def _parse(file: LayerFile, *, depth: int | None = None) -> tuple[object, Spots, Finding | None]:

@@ -68,6 +68,12 @@ def find_column(source: Source, name: str) -> Column | None:
     return found[0] if len(found) == 1 else None
 
 
+def is_field(source: Source, name: str) -> bool:
+    """Tell whether a column is a field of a record that the source has as a column too."""
+    first, dot, _ = name.partition(".")
+    return bool(dot) and source.column(first) is not None
+
+
 class AliasHolders(Mapping[str, list[tuple[Source, Join]]]):
     """The joins that carry an alias, by case-folded alias; the sources that hold them are built when one is looked up."""
 

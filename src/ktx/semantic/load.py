@@ -17,6 +17,7 @@ from ktx.semantic.files import (
     parse_manifest_file,
     parse_source_file,
     read_layer_file,
+    refused_links,
 )
 from ktx.semantic.format import ColumnEntry, JoinEntry, MeasureEntry, SegmentEntry, merged_descriptions
 from ktx.semantic.source import Column, Join, Layer, Measure, NonAdditive, Segment, Source
@@ -29,30 +30,31 @@ def load_layer(semantic_dir: Path, connection_id: str) -> Layer:
     was_collecting = gc.isenabled()
     gc.disable()
     try:
-        return layer_of(connection_id, [read_layer_file(path, folder=folder) for path in layer_paths(folder)])
+        files = [read_layer_file(path, folder=folder) for path in layer_paths(folder)]
+        return layer_of(connection_id, files, findings=refused_links(folder))
     finally:
         if was_collecting:
             gc.enable()
 
 
-def layer_of(connection_id: str, files: Iterable[LayerFile]) -> Layer:
-    """Give the layer that these files describe."""
+def layer_of(connection_id: str, files: Iterable[LayerFile], *, findings: Iterable[Finding] = ()) -> Layer:
+    """Give the layer that these files describe; `findings` are about those that could not be taken."""
     tables: list[ManifestTable] = []
     sources: list[SourceFile] = []
-    findings: list[Finding] = []
+    remarks = list(findings)
     for file in files:
         if file.is_manifest:
             found, problems = parse_manifest_file(file)
             tables.extend(found)
-            findings.extend(problems)
+            remarks.extend(problems)
         else:
             parsed = parse_source_file(file)
             if parsed is None:
-                findings.append(_empty(file))
+                remarks.append(_empty(file))
             else:
                 sources.append(parsed)
     composed = compose(tables, sources, build=_source)
-    return _layer(connection_id, composed, findings)
+    return _layer(connection_id, composed, remarks)
 
 
 def layer_with(

@@ -17,7 +17,7 @@ from ktx.findings import Place
 from ktx.semantic.comparisons import ensure_comparable, ensure_condition, kind_of, with_truth_values
 from ktx.semantic.dialects import Facts
 from ktx.semantic.expressions import conjuncts, has_aggregate, has_window, parse_expression, wrapped
-from ktx.semantic.graph import Graph, find_column
+from ktx.semantic.graph import Graph, find_column, is_field
 from ktx.semantic.joins import Router
 from ktx.semantic.source import Column, Layer, Measure, Segment, Source
 from ktx.suggest import did_you_mean
@@ -232,6 +232,7 @@ class Resolver:
 
     def field(self, words: tuple[str, ...], name: str) -> tuple[tuple[str, ...], Column]:
         """Bind a column name of the question, qualified or bare, to path words and the declared column."""
+        words, name = self._as_path(words, name)
         if not words and name.casefold() == METRIC_TIME and METRIC_TIME not in self.names.columns:
             return (METRIC_TIME,), Column(name=METRIC_TIME, kind="time")
         if not words:
@@ -246,6 +247,21 @@ class Resolver:
             words = (found[0],)
         words = tuple(self.canonical(word) for word in words)
         return words, self.ensure_column(words, name, is_asked=True)
+
+    def _as_path(self, words: tuple[str, ...], name: str) -> tuple[tuple[str, ...], str]:
+        """Read the last words as a path into a record where they lead to no source: `customers.address.city`."""
+        if not words or self.candidates(words[-1]):
+            return words, name
+        for cut in range(len(words) - 1, -1, -1):
+            dotted = ".".join((*words[cut:], name))
+            owners = (
+                self.candidates(words[cut - 1])
+                if cut
+                else [self.layer.sources[one] for one in self.bare(dotted, self.names.columns, "column")]
+            )
+            if any(find_column(owner, dotted) is not None for owner in owners):
+                return words[:cut], dotted
+        return words, name
 
     # ---- binding
 
@@ -263,6 +279,10 @@ class Resolver:
 
     def _bind_one(self, column: exp.Column, source: Source | None) -> exp.Column:
         words, name = _parts(column)
+        if source is not None:
+            found = find_column(source, ".".join((*words, name))) if words else None
+            if found is not None and is_field(source, found.name) and not self.candidates(words[-1]):
+                return bound_column((source.name,), found.name)
         if source is None:
             words, found = self.field(words, name)
             return bound_column(words, found.name)
@@ -273,6 +293,7 @@ class Resolver:
                     f"`{source.name}` has no column `{name}`.{did_you_mean(name, (one.name for one in source.columns))}"
                 )
             return bound_column((source.name,), found.name)
+        words, name = self._as_path(words, name)
         words = tuple(self.canonical(word) for word in words)
         return bound_column(words, self.ensure_column(words, name, is_asked=False).name)
 

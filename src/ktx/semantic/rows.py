@@ -11,7 +11,7 @@ from sqlglot import exp
 from ktx.errors import LayerError, QueryError
 from ktx.semantic.absent import guarded, is_strict, witness
 from ktx.semantic.expressions import all_of, conjuncts, wrapped
-from ktx.semantic.graph import NEAR, Edge, find_column
+from ktx.semantic.graph import NEAR, Edge, find_column, is_field
 from ktx.semantic.joins import Path, Way, show_path
 from ktx.semantic.resolve import METRIC_TIME, Resolver, bound_columns, plain, words_of
 from ktx.semantic.source import Column, Source
@@ -144,11 +144,11 @@ class Rows:
                 f"{show_path(self.home, path)} fans out."
             )
         if column.expr is None or is_windowed(column):
-            return exp.column(column.name, self.alias(path), quoted=True)
+            return self._physical(source, column.name, path)
         mark = (path, column.name)
         if mark in stack:
             if stack[-1] == mark:
-                return exp.column(column.name, self.alias(path), quoted=True)
+                return self._physical(source, column.name, path)
             names = " -> ".join(name for _, name in (*stack, mark))
             raise LayerError(f"The computed columns of `{source.name}` are defined by each other: {names}.")
         tree = self.resolver.computed(source, column)
@@ -157,7 +157,19 @@ class Rows:
         made = wrapped(self.expr(tree, path, (*stack, mark)))
         if path == self.base or is_strict(tree):
             return made
-        return guarded(made, exp.column(witness(path[-1], source).name, self.alias(path), quoted=True))
+        return guarded(made, self._physical(source, witness(path[-1], source).name, path))
+
+    def _physical(self, source: Source, name: str, path: Path) -> exp.Expr:
+        """Give a column as the warehouse has it; a field of a record is a path into it."""
+        if not is_field(source, name):
+            return exp.column(name, self.alias(path), quoted=True)
+        first, *steps = name.split(".")
+        tree: exp.Expr = exp.column(first, self.alias(path), quoted=True)
+        if self.resolver.facts.wraps_records:
+            tree = exp.Paren(this=tree)
+        for step in steps:
+            tree = exp.Dot(this=tree, expression=exp.to_identifier(step, quoted=True))
+        return tree
 
     def _own(self, tree: exp.Expr, stack: tuple[tuple[Path, str], ...]) -> exp.Expr:
         """Make a computed column of the home itself physical: its other sources must be to-one too."""

@@ -597,3 +597,39 @@ class ContextCheck(Answer):
     pages: int
     findings: list[FindingInfo]
     seconds: float
+
+
+class MemoryRun(Answer):
+    """The run that works on a text."""
+
+    run_id: str = Field(description="ask `memory_ingest_status` about it")
+
+
+class Captured(Answer):
+    """What a text has become."""
+
+    wiki: list[str] = Field(description="keys of pages that were made or changed")
+    sl: list[str] = Field(description="definitions that were made or changed, as `connection/source.name`")
+    xrefs: list[str] = Field(description="keys of pages that these pages point at")
+
+
+class MemoryStatus(Answer):
+    """How the run of a text stands."""
+
+    run_id: str
+    status: Literal["running", "done", "error"]
+    stage: str = Field(description="where it is; once done, also what was left out and why")
+    done: bool = Field(description="whether it is over, well or not")
+    captured: Captured
+    error: str | None = Field(
+        description="why it failed, or which part did; what is captured has landed all the same"
+    )
+    commit_hash: str | None = Field(description="the git commit that holds what was captured")
+    skills_loaded: list[str] = Field(
+        description="always empty: the instructions are fixed, nothing is loaded on the way"
+    )
+    signal_detected: bool = Field(description="whether the text held anything worth keeping")
+
+    def plain(self) -> dict[str, Any]:
+        """Give the answer as plain JSON values, `null` included: its shape is always the same."""
+        return self.model_dump(mode="json", by_alias=True)

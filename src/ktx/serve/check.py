@@ -115,7 +115,7 @@ def _check_references(pages: Iterable[Page], known: Known, drifts: dict[str, Dri
                 yield Finding(
                     level="error",
                     code="wiki-drifted",
-                    message=f"page `{page.key}` points at `{link.text}`, which the warehouse `{lost[0]}` no longer supports.",
+                    message=f"Page `{page.key}` points at `{link.text}`, which the warehouse `{lost[0]}` no longer supports.",
                     where=Place(file=link.file, line=link.line),
                     fix="Mend the definition, or correct the page.",
                 )

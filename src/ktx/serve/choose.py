@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 PieceKind = Literal["rule", "source", "measure", "column", "segment", "join", "value"]
 Key = tuple[str, ...]
 
@@ -34,18 +35,22 @@ class Piece:
 
 def letters(content: object) -> int:
     """Give the length of a piece as compact JSON, with the comma after it."""
-    return len(json.dumps(content, ensure_ascii=False, separators=(",", ":"))) + 1
+    return len(_compact(content)) + 1
 
 
-def choose(pieces: Sequence[Piece], room: int) -> dict[Key, Mapping[str, object]]:
+def choose(
+    pieces: Sequence[Piece], room: int, *, fill: Sequence[Piece] = ()
+) -> dict[Key, Mapping[str, object]]:
     """Choose pieces whose letters add up to at most `room`, each in the longest form that fits.
+
+    What is left of it goes to `fill`: pieces that say too little to bring anything along, but more of what stands there anyway.
 
     >>> choose([Piece(kind="value", key=("a",), score=1.0, forms=({"v": 1},))], 8)
     {('a',): {'v': 1}}
     >>> choose([Piece(kind="value", key=("a",), score=1.0, forms=({"v": 1},))], 7)
     {}
     """
-    chosen = _Chosen(pieces, room)
+    chosen = _Chosen((*pieces, *fill), room)
     for kind, share in FLOORS:
         best_first = sorted(
             (piece for piece in pieces if piece.kind == kind), key=lambda one: (-one.score, one.key)
@@ -58,6 +63,9 @@ def choose(pieces: Sequence[Piece], room: int) -> dict[Key, Mapping[str, object]
         chosen.take(piece, chosen.room)
     for piece in sorted(pieces, key=lambda one: (-one.score, one.key)):
         chosen.widen(piece)
+    for piece in sorted(fill, key=lambda one: (-one.score, one.key)):
+        if piece.needs and all(key in chosen.forms for key in piece.needs):
+            chosen.take(piece, chosen.room)
     return chosen.forms
 
 

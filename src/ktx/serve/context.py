@@ -12,10 +12,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from ktx.errors import ConfigError, LayerError, UsageError
-from ktx.search.lanes import Scope
-from ktx.search.query import LAYER_KINDS, Hit, always_pages, search
 from ktx.search.text import fold, query_terms
-from ktx.search.values import NamedValue, named_values
 from ktx.semantic.source import Column, Measure, Source
 from ktx.semantic.ways import ways_between
 from ktx.serve.answers import (
@@ -32,6 +29,7 @@ from ktx.serve.answers import (
 from ktx.serve.choose import Key, Piece, choose, letters
 from ktx.serve.desk import Desk
 from ktx.serve.fit import CHARS_PER_TOKEN
+from ktx.serve.found import FADE, Found, find, place_scores
 from ktx.wiki.page import Page
 from ktx.wiki.sections import split_blocks
 from ktx.wiki.store import load_page
@@ -39,10 +37,10 @@ from ktx.wiki.store import load_page
 DEFAULT_TOKENS = 4_000
 LEAST_TOKENS = 200
 MOST_TOKENS = 25_000
-_PAGES, _PARTS, _VALUES, _JOINED = 12, 60, 20, 8
+_JOINED = 8
 _LEFT_OUT_SHARE = 0.12
-_FADE = 0.1
-"""How much less each next result of a search says than the one before it."""
+_FOR_MENTIONED = 0.5
+"""What a page about a source that was found counts, or a source in which two that were found meet, as a share of those."""
 _LEAST_SCORE = 0.04
 _MOST_LETTERS = 600
 _MOST_PAGE_LETTERS = 8_000
@@ -57,10 +55,10 @@ def context_pack(
         UsageError: the budget is out of range, or the connection is unknown.
     """
     if not LEAST_TOKENS <= tokens <= MOST_TOKENS:
-        message = f"a budget of {tokens} tokens is out of range"
-        raise UsageError(message, hint=f"choose one from {LEAST_TOKENS} to {MOST_TOKENS}")
+        message = f"A budget of {tokens} tokens is out of range."
+        raise UsageError(message, hint=f"Choose one from {LEAST_TOKENS} to {MOST_TOKENS}.")
     chosen = desk.known_connection(connection_id)
-    found = _find(desk, question, chosen)
+    found = find(desk, question, chosen)
     heap = _Heap(terms=query_terms(question))
     pages = _add_pages(desk, heap, found)
     sources = _add_layer(desk, heap, found, pages)
@@ -71,7 +69,7 @@ def context_pack(
         left_out_count=10**6,
     )  # fmt: skip
     room = tokens * CHARS_PER_TOKEN - letters(empty.plain())
-    forms = choose(heap.pieces, room - int(room * _LEFT_OUT_SHARE))
+    forms = choose(heap.pieces, room - int(room * _LEFT_OUT_SHARE), fill=heap.weak)
     pack = _assembled(heap, forms, tokens)
     left = _left_out(question, heap, forms, found)
     room -= sum(letters(form) for form in forms.values())
@@ -98,17 +96,6 @@ def estimate_tokens(pack: ContextPack) -> int:
 # ---- what is found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """What the index has to say about a question, each list best first."""
-
-    always: tuple[Hit, ...]
-    pages: tuple[Hit, ...]
-    parts: tuple[Hit, ...]
-    values: tuple[NamedValue, ...]
-    total: int
-
-
 @dataclass(kw_only=True)
 class _Heap:
     """The pieces, and what each stands for."""
@@ -122,40 +109,29 @@ class _Heap:
         (self.pieces if piece.score >= _LEAST_SCORE else self.weak).append(piece)
 
 
-def _find(desk: Desk, question: str, connection_id: str | None) -> _Found:
-    scope = Scope(kinds=("wiki",), connection_id=connection_id, user_id=desk.user_id)
-    layer = Scope(kinds=LAYER_KINDS, connection_id=connection_id, user_id=desk.user_id)
-    with desk.searching() as index:
-        pages = search(index, question, scope, limit=_PAGES)
-        parts = search(index, question, layer, limit=_PARTS)
-        return _Found(
-            always=always_pages(index, scope),
-            pages=pages.hits,
-            parts=parts.hits,
-            values=named_values(index, question, connection_id=connection_id, limit=_VALUES),
-            total=pages.total_found + parts.total_found,
-        )
-
-
-def _scores(hits: Sequence[Hit]) -> list[float]:
-    """Give each hit its share of the best one, less for each place further down."""
-    best = hits[0].score if hits else 1.0
-    return [hit.score / (best or 1.0) / (1 + _FADE * at) for at, hit in enumerate(hits)]
-
-
 # ---- pages
 
 
-def _add_pages(desk: Desk, heap: _Heap, found: _Found) -> list[tuple[Page, float]]:
-    """Add the pages, those that always hold before the others, and give them with their scores."""
-    scores = {hit.ref: score for hit, score in zip(found.pages, _scores(found.pages), strict=True)}
+def _add_pages(desk: Desk, heap: _Heap, found: Found) -> list[tuple[Page, float]]:
+    """Add the pages, those that always hold before the others, and give them with their scores.
+
+    A page that was not found by the question counts when it is about a source that was: half as much as the source.
+    """
+    scores = {hit.ref: score for hit, score in zip(found.pages, place_scores(found.pages), strict=True)}
     always = {hit.ref: 2.0 - at / 1000 for at, hit in enumerate(found.always)}
+    mentions = {hit.ref for hit in found.mentions} - scores.keys() - always.keys()
+    by_source: dict[tuple[str, str], float] = {}
+    for hit, score in zip(found.parts, place_scores(found.parts), strict=True):
+        by_source.setdefault((hit.connection_id or "", hit.source or ""), score)
     pages: list[tuple[Page, float]] = []
-    for key, score in {**scores, **always}.items():
+    for key, score in {**scores, **always, **dict.fromkeys(mentions, 0.0)}.items():
         try:
             page = load_page(desk.project.wiki_dir, key, user_id=desk.user_id)
         except LayerError:
             continue
+        if key in mentions:
+            about = [by_source.get((connection, name), 0.0) for connection, name, _ in _page_refs(desk, page)]
+            score = _FOR_MENTIONED * max(about, default=0.0)
         heap.add(
             Piece(
                 kind="rule",
@@ -205,7 +181,7 @@ def _page_forms(page: Page, terms: tuple[str, ...], *, is_always: bool) -> tuple
 
 
 def _add_layer(
-    desk: Desk, heap: _Heap, found: _Found, pages: Sequence[tuple[Page, float]]
+    desk: Desk, heap: _Heap, found: Found, pages: Sequence[tuple[Page, float]]
 ) -> dict[tuple[str, str], tuple[Source, float]]:
     """Add the sources found, with what was found in them and what goes with it; give them with their scores."""
     parts: dict[tuple[str, str], dict[str, float]] = {}
@@ -215,7 +191,7 @@ def _add_layer(
             named = parts.setdefault((connection, source), {})
             named[name] = max(named.get(name, 0.0), score)
 
-    for hit, score in zip(found.parts, _scores(found.parts), strict=True):
+    for hit, score in zip(found.parts, place_scores(found.parts), strict=True):
         name = hit.ref.rpartition(".")[2] if hit.kind != "source" else ""
         note(hit.connection_id, hit.source, name, score)
     for value in found.values:
@@ -231,7 +207,26 @@ def _add_layer(
         best = max(scores.get("", 0.0), 0.9 * max(scores.values()))
         sources[connection, name] = (source, best)
         _add_source(heap, connection, source, scores, best)
+    for (connection, name), best in _meetings(sources).items():
+        source = desk.layer(connection).sources.get(name)
+        if source is not None:
+            sources[connection, name] = (source, best)
+            _add_source(heap, connection, source, {}, best)
     return sources
+
+
+def _meetings(sources: Mapping[tuple[str, str], tuple[Source, float]]) -> dict[tuple[str, str], float]:
+    """Name the sources not found in which two of the best ones found meet, each being many to one of it."""
+    ranked = sorted(sources.items(), key=lambda one: (-one[1][1], one[0]))[:_JOINED]
+    ends: dict[tuple[str, str], list[float]] = {}
+    for (connection, _), (source, score) in ranked:
+        targets = {join.to for join in source.joins if join.relationship == "many_to_one"}
+        for target in targets:
+            if (connection, target) not in sources:
+                ends.setdefault((connection, target), []).append(score)
+    return {
+        key: _FOR_MENTIONED * sorted(scores)[-2] for key, scores in sorted(ends.items()) if len(scores) > 1
+    }
 
 
 def _page_refs(desk: Desk, page: Page) -> Iterable[tuple[str, str, str]]:
@@ -322,7 +317,7 @@ def _column(column: Column) -> PackColumn:
     )
 
 
-def _add_values(heap: _Heap, found: _Found, sources: Mapping[tuple[str, str], tuple[Source, float]]) -> None:
+def _add_values(heap: _Heap, found: Found, sources: Mapping[tuple[str, str], tuple[Source, float]]) -> None:
     for at, one in enumerate(found.values):
         source = sources.get((one.connection_id, one.source))
         if source is None:
@@ -334,7 +329,7 @@ def _add_values(heap: _Heap, found: _Found, sources: Mapping[tuple[str, str], tu
             Piece(
                 kind="value",
                 key=("value", one.connection_id, one.source, one.column, one.value),
-                score=(0.9 if one.is_whole else 0.4) / (1 + _FADE * at),
+                score=(0.9 if one.is_whole else 0.4) / (1 + FADE * at),
                 forms=(told.plain(),),
             )
         )
@@ -379,7 +374,7 @@ def _add_joins(desk: Desk, heap: _Heap, sources: Mapping[tuple[str, str], tuple[
 
 def _assembled(heap: _Heap, forms: Mapping[Key, Mapping[str, object]], tokens: int) -> ContextPack:
     """Put the chosen pieces in their places: best first, parts in the order of their source."""
-    ranked = [piece for piece in heap.pieces if piece.key in forms]
+    ranked = [piece for piece in (*heap.pieces, *heap.weak) if piece.key in forms]
     by_score = sorted(ranked, key=lambda piece: (-piece.score, piece.key))
 
     def inside(kind: str, source: Key) -> list[dict[str, object]]:
@@ -411,7 +406,7 @@ def _assembled(heap: _Heap, forms: Mapping[Key, Mapping[str, object]], tokens: i
 
 
 def _left_out(
-    question: str, heap: _Heap, forms: Mapping[Key, Mapping[str, object]], found: _Found
+    question: str, heap: _Heap, forms: Mapping[Key, Mapping[str, object]], found: Found
 ) -> list[LeftOut]:
     """List what was found and does not stand there, the most relevant first, each with the call that gives it."""
     listed: list[tuple[float, LeftOut]] = []

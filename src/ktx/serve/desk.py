@@ -7,7 +7,7 @@ Files may change while a server runs: the layer is loaded again, and the index r
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 
 from ktx.errors import ConfigError, UsageError
 from ktx.project import Project, ensure_state_dir
+from ktx.serve.kept import Kept
+from ktx.serve.texts import TextQueue
 from ktx.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ktx.search.index import Index
     from ktx.search.lanes import Lane
+    from ktx.search.reindex import ValueBatch
     from ktx.semantic.source import Layer
     from ktx.serve.scans import Scanned
     from ktx.warehouse.warehouse import Warehouse
@@ -43,9 +46,12 @@ class _Open:
     texts: "dict[tuple[str, str], tuple[Layer, str]]" = field(
         default_factory=dict[tuple[str, str], "tuple[Layer, str]"]
     )
+    looks: dict[str, tuple[float, bool]] = field(default_factory=dict[str, tuple[float, bool]])
     index: "Index | None" = None
     index_checked_at: float | None = None
     lanes: "tuple[Lane, ...] | None" = None
+    state: tuple[float, Hashable] | None = None
+    kept: Kept = field(default_factory=Kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,8 @@ class Desk:
     recheck_s: float = 1.0
     clock: Callable[[], float] = time.monotonic
     user_id: str = LOCAL_USER
+    texts: TextQueue = field(default_factory=TextQueue, repr=False, compare=False)
+    """What is being remembered. Whoever made the queue closes it: it outlives a desk that an edit of ktx.yaml replaces."""
     _open: _Open = field(default_factory=_Open, repr=False, compare=False)
 
     def __enter__(self) -> "Desk":
@@ -81,6 +89,18 @@ class Desk:
         """Hold this desk for one call; `ktx.serve.live` has one that follows ktx.yaml."""
         yield self
 
+    def seen(self, name: str, look: Callable[[], bool]) -> bool:
+        """Give what a look at the project's surroundings said, looking again when the last look is older than `recheck_s`."""
+        now = self.clock()
+        with self._open.lock:
+            kept = self._open.looks.get(name)
+        if kept is not None and now - kept[0] < self.recheck_s:
+            return kept[1]
+        seen = look()
+        with self._open.lock:
+            self._open.looks[name] = (now, seen)
+        return seen
+
     def connection_id(self, given: str | None) -> str:
         """Give the warehouse meant: the named one, or the only one.
 
@@ -92,16 +112,16 @@ class Desk:
             if given in known:
                 return given
             if given in self.project.config.connections:
-                message = f"connection `{given}` is a context source, not a warehouse"
+                message = f"Connection `{given}` is a context source, not a warehouse."
                 raise UsageError(message, hint=_choices(known))
-            message = f"there is no connection `{given[:80]}`.{did_you_mean(given, known)}"
+            message = f"There is no connection `{given[:80]}`.{did_you_mean(given, known)}"
             raise UsageError(message, hint=_choices(known))
         if len(known) == 1:
             return next(iter(known))
         if not known:
-            message = "the project has no warehouse connection"
-            raise ConfigError(message, hint="add one under `connections` in ktx.yaml")
-        message = "the project has several warehouses, so the question must name one"
+            message = "The project has no warehouse connection."
+            raise ConfigError(message, hint="Add one under `connections` in ktx.yaml.")
+        message = "The project has several warehouses, so the question must name one."
         raise UsageError(message, hint=_choices(known))
 
     def known_connection(self, given: str | None) -> str | None:
@@ -113,7 +133,7 @@ class Desk:
         known = self.project.config.connections
         if given is None or given in known:
             return given
-        message = f"there is no connection `{given[:80]}`.{did_you_mean(given, known)}"
+        message = f"There is no connection `{given[:80]}`.{did_you_mean(given, known)}"
         raise UsageError(message, hint=_choices(known))
 
     def layer(self, connection_id: str) -> "Layer":
@@ -136,11 +156,13 @@ class Desk:
 
     def scanned(self, connection_id: str) -> "Scanned | None":
         """Give what the last scan of a connection left, read again when a scan wrote; None when there was none."""
-        from ktx.serve.scans import read_scanned, scan_mark
+        from ktx.serve.marks import scan_mark
 
         mark = scan_mark(self.project)
         kept = self._open.scans.get(connection_id)
         if kept is None or kept[0] != mark:
+            from ktx.serve.scans import read_scanned
+
             kept = self._open.scans[connection_id] = (mark, read_scanned(self.project, connection_id))
         return kept[1]
 
@@ -177,14 +199,14 @@ class Desk:
         """Hold the search index, brought up to date when the last look is older than `recheck_s`."""
         from ktx.search.index import open_index
         from ktx.search.reindex import refresh
-        from ktx.serve.scans import value_batches, values_taken
+        from ktx.serve.marks import values_taken
 
         with self._open.index_lock:
             now = self.clock()
             if self._open.index is None:
                 self._open.index = open_index(self._state_dir() / "index.sqlite")
             if self._open.index_checked_at is None or now - self._open.index_checked_at >= self.recheck_s:
-                values = value_batches(self.project, self._open.index, self.layer)
+                values = self._values(self._open.index)
                 report = refresh(self._open.index, self.project.root, values=values)
                 values_taken(self.project, self._open.index)
                 if not report.is_current:
@@ -192,6 +214,44 @@ class Desk:
                         lane.catch_up(self._open.index)
                 self._open.index_checked_at = self.clock()
             yield self._open.index
+
+    def _values(self, index: "Index") -> "tuple[ValueBatch, ...] | None":
+        """Give the sampled values for a refresh; None when no scan wrote since the last one."""
+        from ktx.serve.marks import are_values_taken
+
+        if are_values_taken(self.project, index):
+            return None
+        from ktx.serve.scans import value_batches
+
+        return value_batches(self.project, index, self.layer)
+
+    def state(self) -> Hashable:
+        """Give what changes when the index, a layer or the scan store does; a look is believed for `recheck_s`."""
+        from ktx.serve.marks import scan_mark
+
+        known = self.last_state()
+        if known is not None:
+            return known
+        now = self.clock()
+        with self.searching() as index:
+            revision = index.revision()
+        marks = tuple(self._fingerprint(name) for name in self.project.warehouses)
+        state = (revision, marks, scan_mark(self.project))
+        self._open.state = (now, state)
+        return state
+
+    def last_state(self) -> Hashable | None:
+        """Give the state as last looked at, or None when that was too long ago. Nothing is read."""
+        known = self._open.state
+        return known[1] if known is not None and self.clock() - known[0] < self.recheck_s else None
+
+    def kept(self, asked: Hashable, state: Hashable) -> object | None:
+        """Give the answer that was kept for a state of the files, or None."""
+        return self._open.kept.get(asked, state, now=self.clock())
+
+    def keep(self, asked: Hashable, state: Hashable, answer: object) -> None:
+        """Keep an answer that was made from the files as they are or were later than `state`."""
+        self._open.kept.put(asked, state, answer, now=self.clock())
 
     def lanes(self) -> "tuple[Lane, ...]":
         """Give the lanes that a search goes through; each keeps what it has read of the index."""
@@ -224,7 +284,7 @@ class Desk:
 
 def _choices(known: Iterable[str]) -> str:
     names = ", ".join(f"`{name}`" for name in known)
-    return f"name one of {names}" if names else "add a warehouse under `connections` in ktx.yaml"
+    return f"Name one of {names}." if names else "Add a warehouse under `connections` in ktx.yaml."
 
 
 def _stats(folder: Path) -> list[tuple[str, int, int]]:

@@ -54,7 +54,7 @@ def entity_details(desk: Desk, connection_id: str, asks: Sequence[EntityAsk]) ->
     chosen = desk.connection_id(connection_id)
     scanned = desk.scanned(chosen)
     if scanned is None:
-        message = f"connection `{chosen}` has not been scanned here; run `ktx ingest {chosen}`"
+        message = f"Connection `{chosen}` has not been scanned here; run `ktx ingest {chosen}`."
         error = EntityError(code="scan_missing", message=message)
         return EntityDetails(
             results=[MissingDetails(connection_id=chosen, table=ask.shown, error=error) for ask in asks]

@@ -23,6 +23,7 @@ _FOR_SENTENCES = 0.15
 _TEXT_LENGTHS = (2_000, 500, 120)
 _MOST_NAMED = 12
 _LONGEST_NAME = 60
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 Plain: TypeAlias = dict[str, Any]
 
 
@@ -244,4 +245,4 @@ def _clean(plain: Plain, text: str) -> tuple[Plain, str]:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _compact(value)

@@ -10,6 +10,7 @@ from typing import Protocol
 from ktx.errors import KtxError
 from ktx.project import Project, open_project
 from ktx.serve.desk import Desk
+from ktx.serve.texts import TextQueue
 
 _log = logging.getLogger(__name__)
 _Mark = tuple[int, int, int] | None
@@ -35,12 +36,19 @@ class LiveDesk:
     """
 
     def __init__(
-        self, project: Project, *, recheck_s: float = 1.0, clock: Callable[[], float] = time.monotonic
+        self,
+        project: Project,
+        *,
+        recheck_s: float = 1.0,
+        finish_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = project.root
         self._config_file = project.config_file
         self._recheck_s = recheck_s
         self._clock = clock
+        self._finish_s = finish_s
+        self._texts = TextQueue()
         self._lock = threading.Lock()
         self._mark = self._look()
         self._looked_at = clock()
@@ -55,7 +63,8 @@ class LiveDesk:
         self.close()
 
     def close(self) -> None:
-        """Close the desk; running statements are cancelled."""
+        """Close the desk; running statements are cancelled, a text being remembered may finish within `finish_s`."""
+        self._texts.close(finish_s=self._finish_s)
         with self._lock:
             desk = self._desk
         desk.close()
@@ -107,7 +116,7 @@ class LiveDesk:
             old.close()
 
     def _opened(self, project: Project) -> Desk:
-        return Desk(project=project, recheck_s=self._recheck_s, clock=self._clock)
+        return Desk(project=project, recheck_s=self._recheck_s, clock=self._clock, texts=self._texts)
 
     def _look(self) -> _Mark:
         try:

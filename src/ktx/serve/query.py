@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
@@ -12,6 +15,7 @@ from ktx.errors import QueryError, UsageError
 from ktx.semantic.compile import Compiled, compile_query
 from ktx.semantic.plan import OutputColumn, render_plan
 from ktx.semantic.query import Query, QueryModel, parse_query
+from ktx.semantic.source import Layer
 from ktx.serve.answers import CompiledAnswer, QueryAnswer, RowLimitInfo
 from ktx.serve.desk import Desk
 from ktx.serve.sql import MOST_ROWS
@@ -57,13 +61,13 @@ def parse_ask(data: Mapping[str, object]) -> QueryAsk:
     rest = {name: value for name, value in data.items() if name not in ("connectionId", "include")}
     connection, include = data.get("connectionId"), data.get("include", ())
     if connection is not None and not isinstance(connection, str):
-        message = "`connectionId` must be text"
+        message = "`connectionId` must be text."
         raise QueryError(message)
     parts = list(cast("Sequence[object]", include)) if isinstance(include, list | tuple) else [include]
     unknown = [part for part in parts if part not in _PARTS]
     if unknown:
-        message = f"`include` cannot hold `{str(unknown[0])[:80]}`"
-        raise QueryError(message, hint=f"it may hold {', '.join(f'`{part}`' for part in _PARTS)}")
+        message = f"`include` cannot hold `{str(unknown[0])[:80]}`."
+        raise QueryError(message, hint=f"It may hold {', '.join(f'`{part}`' for part in _PARTS)}.")
     return QueryAsk(
         query=parse_query(rest), connection_id=connection, include=tuple(str(part) for part in parts)
     )
@@ -81,11 +85,11 @@ def parse_query_text(text: str) -> dict[str, object]:
         try:
             data = parse_yaml(text)
         except YamlError as error:
-            message = f"the question is neither JSON nor YAML: {json_error}"
-            raise UsageError(message, hint='write for instance {"measures": ["orders.revenue"]}') from error
+            message = f"The question is neither JSON nor YAML: {json_error}."
+            raise UsageError(message, hint='Write for instance {"measures": ["orders.revenue"]}.') from error
     if not isinstance(data, dict):
-        message = "the question is not a mapping"
-        raise UsageError(message, hint='write for instance {"measures": ["orders.revenue"]}')
+        message = "The question is not a mapping."
+        raise UsageError(message, hint='Write for instance {"measures": ["orders.revenue"]}.')
     return {str(name): value for name, value in cast("dict[object, object]", data).items()}
 
 
@@ -224,9 +228,31 @@ def _compiled(desk: Desk, ask: QueryAsk) -> tuple[str, Compiled]:
     connection_id = desk.connection_id(ask.connection_id)
     layer = desk.layer(connection_id)
     if not layer.sources and not layer.broken:
-        message = f"connection `{connection_id}` has no semantic sources yet"
-        raise QueryError(message, hint=f"make them with `ktx ingest {connection_id}`")
-    return connection_id, compile_query(layer, ask.query, dialect=desk.dialect(connection_id))
+        message = f"Connection `{connection_id}` has no semantic sources yet."
+        raise QueryError(message, hint=f"Make them with `ktx ingest {connection_id}`.")
+    return connection_id, _compiled_once(layer, ask.query, desk.dialect(connection_id))
+
+
+_COMPILED: "weakref.WeakKeyDictionary[Layer, OrderedDict[str, Compiled]]" = weakref.WeakKeyDictionary()
+_COMPILED_LOCK = threading.Lock()
+_MOST_COMPILED = 128
+
+
+def _compiled_once(layer: Layer, query: Query, dialect: str) -> Compiled:
+    """Compile a question, or give what the same question over the same layer came to before, as a copy."""
+    asked = f"{dialect} {query!r}"
+    with _COMPILED_LOCK:
+        kept = _COMPILED.setdefault(layer, OrderedDict())
+        found = kept.get(asked)
+        if found is not None:
+            kept.move_to_end(asked)
+    if found is None:
+        found = compile_query(layer, query, dialect=dialect)
+        with _COMPILED_LOCK:
+            kept[asked] = found
+            while len(kept) > _MOST_COMPILED:
+                kept.popitem(last=False)
+    return dataclasses.replace(found, tree=found.tree.copy())
 
 
 def _split(text: str, key: str) -> object:

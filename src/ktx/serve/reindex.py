@@ -11,7 +11,8 @@ from ktx.search.meaning import embed_missing
 from ktx.search.reindex import refresh
 from ktx.serve.answers import Reindexed, VectorCount
 from ktx.serve.desk import Desk
-from ktx.serve.scans import value_batches, values_taken
+from ktx.serve.marks import values_taken
+from ktx.serve.scans import value_batches
 
 
 def reindex(desk: Desk, *, force: bool = False, emit: Emit = ignore) -> Reindexed:

@@ -17,8 +17,7 @@ from ktx.search.reindex import ValueBatch
 from ktx.semantic.source import Layer
 from ktx.semantic.tableref import parse_table_ref
 from ktx.serve.answers import SnapshotInfo
-
-_SEEN = "scan_file"
+from ktx.serve.marks import are_values_taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +65,7 @@ def value_batches(
     Call `values_taken` once the refresh is done. The scan store is opened only when the stat of its files moved, or to `force`
     a rebuild.
     """
-    mark = scan_mark(project)
-    if index.setting(_SEEN) == mark and not force:
+    if are_values_taken(project, index) and not force:
         return None
     batches: list[ValueBatch] = []
     with scan_store(project) as store:
@@ -85,13 +83,6 @@ def value_batches(
                 ValueBatch(connection_id=connection_id, stamp=stamp, read=lambda columns=columns: columns)
             )
     return tuple(batches)
-
-
-def values_taken(project: Project, index: Index) -> None:
-    """Note that the index holds the values of the scan store as it stands."""
-    mark = scan_mark(project)
-    if index.setting(_SEEN) != mark:
-        index.set_setting(_SEEN, mark)
 
 
 def source_names(layer: Layer) -> dict[TableRef, str]:
@@ -112,17 +103,3 @@ def _column_values(store: ScanStore, connection_id: str, layer: Layer) -> Iterat
             yield ColumnValues(
                 source=source, column=column.column, values=column.values, cardinality=column.distinct_count
             )
-
-
-def scan_mark(project: Project) -> str:
-    """Give a text that changes when a scan wrote; empty when there was never one."""
-    parts: list[str] = []
-    for ending in ("", "-wal"):
-        path = project.state_dir / f"{FILE_NAME}{ending}"
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            continue
-        if stat.st_size:
-            parts.append(f"{stat.st_mtime_ns}:{stat.st_size}")
-    return " ".join(parts)

@@ -78,11 +78,11 @@ def find_source(layer: Layer, name: str) -> Source:
     if source is not None:
         return source
     if name in layer.broken:
-        message = f"source `{name}` cannot be used as its file stands"
+        message = f"Source `{name}` cannot be used as its file stands."
         raise LayerError(message, findings=layer.broken[name])
     message = (
-        f"connection `{layer.connection_id}` has no source `{name[:120]}`.{did_you_mean(name, layer.sources)}"
+        f"Connection `{layer.connection_id}` has no source `{name[:120]}`.{did_you_mean(name, layer.sources)}"
     )
     raise LayerError(
-        message, hint="list the sources with `ktx sl`, or find one with the tool `discover_data`"
+        message, hint="List the sources with `ktx sl`, or find one with the tool `discover_data`."
     )

@@ -23,9 +23,9 @@ def sql_execution(
     ensure_row_limit(max_rows)
     if not is_sql_allowed(desk, chosen):
         message = (
-            f"connection `{chosen}` answers semantic questions only (`query_policy: semantic-layer-only`)"
+            f"Connection `{chosen}` answers semantic questions only (`query_policy: semantic-layer-only`)."
         )
-        raise QueryError(message, hint="ask with `ktx sl query`, or the tool `sl_query`")
+        raise QueryError(message, hint="Ask with `ktx sl query`, or the tool `sl_query`.")
     rows = desk.warehouse(chosen).query(sql, max_rows=max_rows)
     headers = [column.name for column in rows.columns]
     plain, notes = json_rows(headers, rows.rows)
@@ -53,5 +53,5 @@ def ensure_row_limit(max_rows: int) -> None:
         UsageError: it is out of range.
     """
     if not 1 <= max_rows <= MOST_ROWS:
-        message = f"a row limit of {max_rows} is out of range"
-        raise UsageError(message, hint=f"choose one from 1 to {MOST_ROWS}")
+        message = f"A row limit of {max_rows} is out of range."
+        raise UsageError(message, hint=f"Choose one from 1 to {MOST_ROWS}.")

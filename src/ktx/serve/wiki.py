@@ -79,9 +79,11 @@ def _section(text: str, key: str, title: str) -> str:
     if found:
         return "".join(block.text for block in found)
     titles = [block.title for block in blocks if block.level]
-    message = f"page `{key}` has no section `{title[:80]}`.{did_you_mean(title, titles)}"
+    message = f"Page `{key}` has no section `{title[:80]}`.{did_you_mean(title, titles)}"
     known = ", ".join(f"`{name[:60]}`" for name in titles[:_MOST_SECTIONS])
-    raise LayerError(message, hint=f"its sections: {known}" if known else "it has no headings: read it whole")
+    raise LayerError(
+        message, hint=f"Its sections: {known}." if known else "It has no headings: read it whole."
+    )
 
 
 def page_snippet(desk: Desk, hit: Hit, terms: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from ktx.config.connections import (
 )
 from ktx.config.secrets import SecretRef
 from ktx.errors import ConfigError
-from ktx.sources.repo import open_folder, open_repository
+from ktx.sources.repo import open_folder, open_repository, probe_repository
 from ktx.sources.source import ContextSource, Shelf
 from ktx.sources.tree import OpenTree
 
@@ -36,7 +36,113 @@ def open_source(
     Raises:
         ConfigError: a setting is missing or wrong, a secret cannot be read, or the kind's extra is not installed.
     """
+    try:
+        return _open_source(
+            connection_id,
+            connection,
+            project_dir=project_dir,
+            cache_dir=cache_dir,
+            shelf=shelf,
+            warehouse_ids=warehouse_ids,
+        )
+    except ImportError as error:
+        raise ConfigError(
+            f"`{connection.driver}` cannot be read here: the package `{error.name}` is not installed.",
+            hint=f"pip install 'ktx-context[{connection.driver}]'",
+        ) from error
 
+
+def ensure_source(
+    connection_id: str,
+    connection: SourceConnection,
+    *,
+    project_dir: Path,
+    cache_dir: Path,
+    warehouse_ids: tuple[str, ...],
+) -> None:
+    """Do nothing when a context source could be opened, as far as this machine can tell; nothing is contacted.
+
+    Raises:
+        ConfigError: what `open_source` raises, or its folder is not there.
+    """
+    open_source(
+        connection_id,
+        connection,
+        project_dir=project_dir,
+        cache_dir=cache_dir,
+        shelf=_NoShelf(),
+        warehouse_ids=warehouse_ids,
+    )
+    folder = local_folder(connection, project_dir)
+    if folder is not None:
+        open_folder(folder)
+
+
+def local_folder(connection: SourceConnection, project_dir: Path) -> Path | None:
+    """Give the folder of this machine that a context source is read from; None for what is elsewhere."""
+    if isinstance(connection, DbtConnection) and connection.source_dir is not None:
+        return _folder(connection, connection.source_dir, project_dir)
+    return None
+
+
+def reach_source(connection_id: str, connection: SourceConnection, *, project_dir: Path) -> str:
+    """Contact a context source, log in, read nothing of its content, and say in a few words what was found.
+
+    Raises:
+        ConfigError: it refuses the credential, or there is no such branch or folder.
+        SourceError: it cannot be reached.
+    """
+
+    def secret(text: str) -> str:
+        return SecretRef.parse(text).reveal(project_dir)
+
+    match connection:
+        case DbtConnection() | LookmlConnection():
+            folder = local_folder(connection, project_dir)
+            if folder is not None:
+                open_folder(folder)
+                return "its folder is there"
+            return _reach_branch(connection_id, connection, project_dir)
+        case MetricflowConnection():
+            return _reach_branch(connection_id, connection.metricflow, project_dir)
+        case LookerConnection():
+            from ktx.sources.reach import reach_looker
+
+            return reach_looker(
+                base_url=connection.base_url,
+                client_id=connection.client_id,
+                client_secret=secret(connection.client_secret),
+                hint=f"Check `base_url`, `client_id` and `client_secret` of `{connection_id}`.",
+            )
+        case MetabaseConnection():
+            from ktx.sources.reach import reach_metabase
+
+            return reach_metabase(
+                url=connection.api_url,
+                api_key=secret(connection.api_key),
+                proxy=connection.network_proxy,
+                hint=f"Check `api_url` and `api_key` of `{connection_id}`.",
+            )
+        case NotionConnection():
+            from ktx.sources.reach import reach_notion
+
+            return reach_notion(
+                auth_token=secret(connection.auth_token),
+                hint=f"Check `auth_token` of `{connection_id}`: the secret of an internal integration.",
+            )
+        case _:
+            assert_never(connection)
+
+
+def _open_source(
+    connection_id: str,
+    connection: SourceConnection,
+    *,
+    project_dir: Path,
+    cache_dir: Path,
+    shelf: Shelf,
+    warehouse_ids: tuple[str, ...],
+) -> ContextSource:
     def secret(text: str) -> str:
         return SecretRef.parse(text).reveal(project_dir)
 
@@ -138,15 +244,9 @@ def _tree(
 ) -> OpenTree:
     """Give the way to the files: a folder of this machine, or a repository's branch."""
     if folder is not None:
-        inside = (project_dir / Path(folder).expanduser()) / (fields.path or "")
+        inside = _folder(fields, folder, project_dir)
         return lambda: open_folder(inside)
-    url = fields.repo_url
-    if url is None:
-        raise ConfigError(
-            f"The connection `{connection_id}` does not say where its files are.",
-            hint="Set `repo_url`, or for dbt `source_dir`, in ktx.yaml.",
-        )
-    token = None if fields.auth_token is None else SecretRef.parse(fields.auth_token).reveal(project_dir)
+    url, token = _repository(connection_id, fields, project_dir)
     return lambda: open_repository(
         url=url,
         branch=fields.branch,
@@ -155,6 +255,37 @@ def _tree(
         cache_dir=cache_dir,
         environment=env.snapshot(),
     )
+
+
+def _folder(fields: GitFields, folder: str, project_dir: Path) -> Path:
+    return (project_dir / Path(folder).expanduser()) / (fields.path or "")
+
+
+def _repository(connection_id: str, fields: GitFields, project_dir: Path) -> tuple[str, str | None]:
+    """Give the address of a repository, and the token for it."""
+    if fields.repo_url is None:
+        raise ConfigError(
+            f"The connection `{connection_id}` does not say where its files are.",
+            hint="Set `repo_url`, or for dbt `source_dir`, in ktx.yaml.",
+        )
+    token = None if fields.auth_token is None else SecretRef.parse(fields.auth_token).reveal(project_dir)
+    return fields.repo_url, token
+
+
+def _reach_branch(connection_id: str, fields: GitFields, project_dir: Path) -> str:
+    url, token = _repository(connection_id, fields, project_dir)
+    commit = probe_repository(url=url, branch=fields.branch, token=token, environment=env.snapshot())
+    return f"`{fields.branch}` is at {commit[:10]}"
+
+
+class _NoShelf:
+    """A shelf for sources that are opened and not read."""
+
+    def get(self, key: str) -> None:
+        del key
+
+    def put(self, key: str, text: str) -> None:
+        del key, text
 
 
 def _ensure_warehouses(

@@ -118,14 +118,14 @@ def title_of(text: str) -> str:
 
 
 def first_sentence(text: str, *, max_chars: int = 200) -> str:
-    r"""Give the first sentence of the first paragraph as plain text; empty when there is no paragraph.
+    r"""Give the first sentence of the first paragraph as plain text; empty when there is none outside lists and quotes.
 
     >>> first_sentence("# Refunds\n\n**Refunds** count, e.g. as negative revenue. They are rare.")
     'Refunds count, e.g. as negative revenue.'
     """
     for tokens in _parsed_from_the_start(text):
         for at, token in enumerate(tokens):
-            if token.type == "paragraph_open" and tokens[at + 1].type == "inline":
+            if token.type == "paragraph_open" and token.level == 0 and tokens[at + 1].type == "inline":
                 plain = _plain(tokens[at + 1].content)
                 if any(char.isalnum() for char in plain):
                     return shortened(_until_sentence_end(plain), max_chars)

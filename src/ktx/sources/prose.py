@@ -20,6 +20,12 @@ def one_line(text: str | None, limit: int = 300) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
+def told(text: str, limit: int = 500) -> str:
+    """Give a sentence of ours with other people's names in it, as one line without control characters."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
 def clean(text: str | None, limit: int = 20_000) -> str:
     """Give a text of several lines without control characters, shortened at `limit`."""
     whole = _CONTROL.sub("", (text or "").replace("\r\n", "\n")).strip()

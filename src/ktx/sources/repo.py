@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ktx.errors import ConfigError
-from ktx.git_fetch.fetch import DEFAULT_BRANCH, fetch_branch
+from ktx.git_fetch.fetch import DEFAULT_BRANCH, fetch_branch, probe_branch
 from ktx.sources.tree import Tree
 from ktx.suggest import did_you_mean
 
@@ -31,6 +31,16 @@ def open_repository(
         url=url, branch=branch, subpath=subpath, token=token, cache_dir=cache_dir, environment=environment
     )
     return Tree(root=found.root, commit=found.commit)
+
+
+def probe_repository(*, url: str, branch: str, token: str | None, environment: Mapping[str, str]) -> str:
+    """Give the newest commit of a branch at the remote; nothing is fetched.
+
+    Raises:
+        ConfigError: the address, branch or credentials are wrong.
+        SourceError: the remote could not be read.
+    """
+    return probe_branch(url=url, branch=branch, token=token, environment=environment)
 
 
 def open_folder(path: Path) -> Tree:

@@ -18,7 +18,8 @@ CAPABILITIES: tuple[Capability, ...] = ("search", "query", "ingest")
 class Check:
     """The outcome of one check: `skip` means that nobody looked.
 
-    A failed check blocks the capabilities in `needed_by`; `subject` names the connection or part it is about.
+    A failed check blocks the capabilities in `needed_by`; `subject` names the connection or part it is about. `exit_code` says who
+    can act, as the error behind a failure does.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Check:
     subject: str | None = None
     needed_by: frozenset[Capability] = frozenset()
     findings: tuple[Finding, ...] = field(default=(), repr=False)
+    exit_code: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

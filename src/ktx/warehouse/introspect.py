@@ -10,6 +10,7 @@ from typing import cast, get_args
 from ktx.catalog import CapabilityGap, Catalog, Column, ForeignKey, Table, TableKind, TableRef
 from ktx.suggest import did_you_mean
 from ktx.warehouse.driver import Capabilities, CatalogQueries, CatalogReader, CatalogRecords
+from ktx.warehouse.fields import with_fields, without_ambiguous
 from ktx.warehouse.kinds import column_kind
 from ktx.warehouse.records import Record, optional_records, records_of
 from ktx.warehouse.rows import Rows
@@ -51,6 +52,7 @@ def read_catalog(
     records = (
         _run_queries(source, run=run) if isinstance(source, CatalogQueries) else source(scope.schemas, run)
     )
+    has_fields = isinstance(source, CatalogQueries) and source.spells_records
     refs = [_ref(record) for record in records.tables]
     gaps = (
         *records.gaps,
@@ -58,8 +60,13 @@ def read_catalog(
         *_unreadable(records.unreadable, scope),
         *_unmatched(scope, refs),
     )
-    tables = sorted(_tables(records, dialect=dialect, scope=scope), key=lambda table: table.ref.parts)
-    return Catalog(connection_id=connection_id, dialect=dialect, tables=tuple(tables), gaps=gaps)
+    tables = sorted(
+        _tables(records, dialect=dialect, scope=scope, has_fields=has_fields),
+        key=lambda table: table.ref.parts,
+    )
+    return without_ambiguous(
+        Catalog(connection_id=connection_id, dialect=dialect, tables=tuple(tables), gaps=gaps)
+    )
 
 
 def _run_queries(queries: CatalogQueries, *, run: Callable[[str], Rows]) -> CatalogRecords:
@@ -74,7 +81,7 @@ def _run_queries(queries: CatalogQueries, *, run: Callable[[str], Rows]) -> Cata
     )
 
 
-def _tables(records: CatalogRecords, *, dialect: str, scope: Scope) -> Iterable[Table]:
+def _tables(records: CatalogRecords, *, dialect: str, scope: Scope, has_fields: bool) -> Iterable[Table]:
     columns = _by_table(records.columns)
     keys = _by_table(records.keys)
     foreign = _by_table(records.foreign_keys)
@@ -87,7 +94,7 @@ def _tables(records: CatalogRecords, *, dialect: str, scope: Scope) -> Iterable[
                 kind=_table_kind(record),
                 comment=_text(record["comment"]),
                 row_count=_count(record["row_count"]),
-                columns=tuple(_column(item, dialect) for item in columns[key]),
+                columns=tuple(_columns(columns[key], dialect, has_fields=has_fields)),
                 primary_key=next(iter(primary[key]), ()),
                 unique_keys=_grouped_columns(keys[key], "unique"),
                 foreign_keys=_foreign_keys(foreign[key], ref.catalog, primary),
@@ -179,6 +186,15 @@ def _foreign_keys(
                 )
             )
     return tuple(sorted(found, key=lambda key: (key.columns, key.target.parts, key.target_columns)))
+
+
+def _columns(records: Sequence[Record], dialect: str, *, has_fields: bool) -> Iterable[Column]:
+    for record in records:
+        column = _column(record, dialect)
+        if has_fields and "." not in column.name:
+            yield from with_fields(column, dialect)
+        else:
+            yield column
 
 
 def _column(record: Record, dialect: str) -> Column:

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from ktx.catalog import Column, ColumnProfile, Table, TableProfile
 from ktx.warehouse.driver import Driver
+from ktx.warehouse.fields import is_field
 from ktx.warehouse.identify import column_expression, table_expression
 from ktx.warehouse.keys import Run
 from ktx.warehouse.kinds import is_binary, is_plain_text
@@ -186,8 +187,13 @@ def _over_sample(
     tree: exp.Query, table: Table, columns: Sequence[Column], *, sample_rows: int, driver: Driver
 ) -> exp.Query:
     names = [column.name for column in columns]
-    if driver.has_nested_columns:
-        names = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    if driver.records:
+        names = list(
+            dict.fromkeys(
+                name.partition(".")[0] if driver.records == "dotted" or is_field(name, table) else name
+                for name in names
+            )
+        )
     selected: list[exp.Expr] = [column_expression(name) for name in names]
     sample = driver.sample(
         table_expression(table.ref), selected or [exp.Star()], sample_rows + 1, table.row_count

@@ -27,6 +27,11 @@ class Stop:
         self._running: set[Stoppable] = set()
         self._is_pressed = False
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether it was pressed."""
+        return self._is_pressed
+
     def press(self) -> None:
         """Stop what runs under this button, and let nothing more begin."""
         with self._lock:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 from sqlglot import exp
@@ -11,9 +12,10 @@ from ktx.catalog import Catalog, Table, TableProfile, TableRef
 from ktx.errors import ConfigError, QueryError, WarehouseError
 from ktx.warehouse import introspect, keys, profile
 from ktx.warehouse.driver import Capabilities, Driver, Session
+from ktx.warehouse.fields import leaves, plain_names
 from ktx.warehouse.guard import parse_query, prepare_query
 from ktx.warehouse.history import PastQueries, marked, read_history
-from ktx.warehouse.identify import table_expression, with_paths
+from ktx.warehouse.identify import column_expression, table_expression, with_paths
 from ktx.warehouse.keys import Inclusion, InclusionCheck
 from ktx.warehouse.rows import Rows
 from ktx.warehouse.stop import current_stop
@@ -47,6 +49,7 @@ class Warehouse:
         self._idle: list[Session] = []
         self._busy: set[Session] = set()
         self._is_closed = False
+        self._plain_names: frozenset[str] = frozenset()
 
     @property
     def dialect(self) -> str:
@@ -74,7 +77,7 @@ class Warehouse:
             WarehouseError: the time limit passed, or the database went away.
         """
         prepared = prepare_query(sql, dialect=self.dialect, max_rows=max_rows)
-        if self._driver.has_nested_columns:
+        if self._driver.records == "dotted":
             tree = parse_query(prepared, dialect=self.dialect)
             prepared = with_paths(tree).sql(dialect=self.dialect, comments=False, normalize_functions=False)
         return self._execute(prepared, max_rows=max_rows, timeout_s=timeout_s)
@@ -83,11 +86,16 @@ class Warehouse:
         """Run a tree that ktx built, in the same read-only session. Without `max_rows`, every row is fetched."""
         if max_rows is not None and tree.args.get("limit") is None:
             tree = tree.limit(max_rows + 1, copy=True)
-        return self._execute(marked(self._render(tree)), max_rows=max_rows, timeout_s=timeout_s)
+        sql = tree.sql(dialect=self.dialect, comments=False)
+        return self._execute(marked(sql), max_rows=max_rows, timeout_s=timeout_s)
+
+    def run_by_names(self, tree: exp.Query) -> Rows:
+        """Run a tree over columns as the catalog names them, where a dot leads into a record; the tree is used up."""
+        return self._execute(marked(self._render(tree)), max_rows=None, timeout_s=None)
 
     def read_catalog(self) -> Catalog:
         """Describe every table in scope in a fixed number of queries; what cannot be read is in `gaps`."""
-        return introspect.read_catalog(
+        catalog = introspect.read_catalog(
             self.connection_id,
             self.dialect,
             self._driver.catalog,
@@ -95,6 +103,9 @@ class Warehouse:
             scope=self._scope,
             capabilities=self.capabilities,
         )
+        if self._driver.records == "wrapped":
+            self._plain_names = plain_names(catalog)
+        return catalog
 
     def read_history(self, *, window_days: int) -> PastQueries:
         """Give the past queries that the database recorded, of the last `window_days` where it keeps times.
@@ -119,19 +130,31 @@ class Warehouse:
             raise QueryError(error.message, hint=reader.advice) from error
 
     def sample_rows(self, table: Table | TableRef, limit: int) -> Rows:
-        """Give up to `limit` rows of a table, by the driver's way of sampling."""
-        ref = table.ref if isinstance(table, Table) else table
-        estimate = table.row_count if isinstance(table, Table) else None
-        tree = self._driver.sample(table_expression(ref), [exp.Star()], limit, estimate)
-        return self._execute(marked(self._render(tree)), max_rows=limit, timeout_s=None)
+        """Give up to `limit` rows of a table, by the driver's way of sampling; of records each field that has no fields itself."""
+        if isinstance(table, TableRef):
+            tree = self._driver.sample(table_expression(table), [exp.Star()], limit, None)
+            return self._execute(marked(self._render(tree)), max_rows=limit, timeout_s=None)
+        names = leaves(table)
+        if len(names) == len(table.columns):
+            tree = self._driver.sample(table_expression(table.ref), [exp.Star()], limit, table.row_count)
+            return self._execute(marked(self._render(tree)), max_rows=limit, timeout_s=None)
+        selected = [
+            exp.alias_(column_expression(name), f"c{at}", copy=False) for at, name in enumerate(names)
+        ]
+        tree = self._driver.sample(table_expression(table.ref), selected, limit, table.row_count)
+        rows = self._execute(marked(self._render(tree)), max_rows=limit, timeout_s=None)
+        columns = tuple(replace(one, name=name) for one, name in zip(rows.columns, names, strict=True))
+        return replace(rows, columns=columns)
 
     def profile_table(self, table: Table, *, sample_rows: int = 10_000) -> TableProfile:
         """Profile a table's columns over all rows, or over a sample when there are more than `sample_rows`."""
-        return profile.profile_table(table, sample_rows=sample_rows, driver=self._driver, run=self.run)
+        return profile.profile_table(
+            table, sample_rows=sample_rows, driver=self._driver, run=self.run_by_names
+        )
 
     def count_distinct(self, table: TableRef, columns: Sequence[str], *, limit: int | None = None) -> int:
         """Count distinct combinations of non-null values, over at most `limit` rows when given."""
-        return keys.count_distinct(table, columns, limit=limit, run=self.run)
+        return keys.count_distinct(table, columns, limit=limit, run=self.run_by_names)
 
     def inclusion(self, check: InclusionCheck) -> Inclusion:
         """Count the distinct child keys, and those of them that the parent has."""
@@ -139,7 +162,7 @@ class Warehouse:
 
     def inclusions(self, checks: Sequence[InclusionCheck]) -> tuple[Inclusion, ...]:
         """Answer several inclusion checks in one query, in their order."""
-        return keys.inclusions(checks, run=self.run, text_type=self._driver.text_type)
+        return keys.inclusions(checks, run=self.run_by_names, text_type=self._driver.text_type)
 
     def cancel(self) -> None:
         """Stop every running statement, from any thread; those waiting for it get a `WarehouseError`."""
@@ -173,8 +196,13 @@ class Warehouse:
         self.close()
 
     def _render(self, tree: exp.Query) -> str:
-        ready = with_paths(tree.copy()) if self._driver.has_nested_columns else tree
-        return ready.sql(dialect=self.dialect, comments=False)
+        records = self._driver.records
+        ready = (
+            with_paths(tree, is_wrapped=records == "wrapped", plain=self._plain_names)
+            if records and any("." in column.name for column in tree.find_all(exp.Column))
+            else tree
+        )
+        return ready.sql(dialect=self.dialect, comments=False, copy=False)
 
     def _execute(self, sql: str, *, max_rows: int | None, timeout_s: float | None) -> Rows:
         limit_s = timeout_s or self._timeout_s

@@ -137,7 +137,7 @@ def _dangling(
     return Finding(
         level=level,
         code=f"wiki-dangling-{code or link.kind}",
-        message=f"page `{page.key}` points at `{link.text}`, but there is no {what} `{name}`.{did_you_mean(name, candidates)}",
+        message=f"Page `{page.key}` points at `{link.text}`, but there is no {what} `{name}`.{did_you_mean(name, candidates)}",
         where=Place(file=link.file, line=link.line),
-        fix="correct the reference, or remove it",
+        fix="Correct the reference, or remove it.",
     )

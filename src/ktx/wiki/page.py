@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from io import StringIO
 from typing import Annotated, Literal, Protocol, cast
 
@@ -101,6 +102,7 @@ def split_front_matter(text: str) -> tuple[str, str, int]:
     return "".join(lines[1:]), "", len(lines) + 1
 
 
+@lru_cache(maxsize=512)
 def parse_page(
     text: str, *, key: str, file: str, user_id: str | None = None
 ) -> tuple[Page, tuple[Finding, ...]]:
@@ -112,7 +114,10 @@ def parse_page(
     head_text, body, body_line = split_front_matter(text)
     if not head_text.strip():
         raise _refusal(
-            file, 1, f"page `{key}` has no front matter", fix="begin the file with `---`, `summary: …`, `---`"
+            file,
+            1,
+            f"Page `{key}` has no front matter.",
+            fix="Begin the file with `---`, `summary: …`, `---`.",
         )
     raw = _read_head(head_text, file=file, key=key)
     lines = _head_lines(head_text)
@@ -125,7 +130,7 @@ def parse_page(
         Finding(
             level="warning",
             code="wiki-unknown-key",
-            message=f"front-matter key `{name}` of page `{key}` is not known.{did_you_mean(name, known)}",
+            message=f"Front-matter key `{name}` of page `{key}` is not known.{did_you_mean(name, known)}",
             where=Place(file=file, line=lines.get(name), path=name),
         )
         for name in head.model_extra or {}
@@ -189,10 +194,10 @@ def edit_page(text: str, *, head: Mapping[str, object] | None = None, body: str 
         parse_yaml(head_text)
         document = editor.load(head_text)
     except (YamlError, YAMLError) as error:
-        message = "the front matter is not valid YAML"
+        message = "The front matter is not valid YAML."
         raise LayerError(message, hint=str(error)) from error
     if not isinstance(document, dict):
-        message = "the page has no front matter to edit"
+        message = "The page has no front matter to edit."
         raise LayerError(message)
     entries = cast("dict[str, object]", document)
     for name, value in changes.items():
@@ -214,15 +219,15 @@ def _read_head(head_text: str, *, file: str, key: str) -> dict[str, object]:
     try:
         raw = parse_yaml(head_text)
     except YamlError as error:
-        message = f"front matter of page `{key}` is not valid YAML: {error.message}"
+        message = f"Front matter of page `{key}` is not valid YAML: {error.message}."
         line = 1 if error.line is None else error.line + 1
-        raise _refusal(file, line, message, fix="quote text that contains `: `") from error
+        raise _refusal(file, line, message, fix="Quote text that contains `: `.") from error
     if not isinstance(raw, dict):
         raise _refusal(
             file,
             1,
-            f"front matter of page `{key}` is not a mapping",
-            fix="write `summary: …` between the `---` lines",
+            f"Front matter of page `{key}` is not a mapping.",
+            fix="Write `summary: …` between the `---` lines.",
         )
     return cast("dict[str, object]", raw)
 
@@ -237,11 +242,11 @@ def _invalid(error: ValidationError, *, file: str, key: str, lines: Mapping[str,
             Finding(
                 level="error",
                 code="wiki-front-matter",
-                message=f"`{path}` of page `{key}` {said}",
+                message=f"`{path}` of page `{key}` {said}.",
                 where=Place(file=file, line=lines.get(name, 1), path=path),
             )
         )
-    return LayerError(findings[0].message, hint=f"see `{findings[0].where}`", findings=findings)
+    return LayerError(findings[0].message, hint=f"See `{findings[0].where}`.", findings=findings)
 
 
 def _refusal(file: str, line: int, message: str, *, fix: str) -> LayerError:

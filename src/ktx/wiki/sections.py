@@ -1,8 +1,11 @@
 """The parts of a page's text: blocks that can be told apart without breaking one, and sections by their headings."""
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +17,7 @@ class Block:
     title: str = ""
 
 
+@lru_cache(maxsize=512)
 def split_blocks(text: str) -> tuple[Block, ...]:
     """Split Markdown into its blocks; joined again they give the text.
 
@@ -21,7 +25,7 @@ def split_blocks(text: str) -> tuple[Block, ...]:
     [(1, 'Rule', '# Rule\\n\\n'), (0, '', 'Only paid.\\n')]
     """
     lines = text.splitlines(keepends=True)
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    tokens = _markdown().parse(text)
     starts: dict[int, tuple[int, str]] = {}
     for at, token in enumerate(tokens):
         if token.level or token.map is None or token.nesting < 0:
@@ -51,3 +55,11 @@ def section_of(blocks: tuple[Block, ...], title: str) -> tuple[Block, ...]:
             )
             return blocks[at:end]
     return ()
+
+
+@cache
+def _markdown() -> "MarkdownIt":
+    # Imported by those who split a page: a search of a cold shell does not, and waits for every import.
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable("table")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktx.errors import LayerError, UsageError
-from ktx.files import read_text
+from ktx.files import leads_out, read_text
 from ktx.findings import Finding, Place
 from ktx.names import is_page_key
 from ktx.suggest import did_you_mean
@@ -36,13 +36,15 @@ def page_path(wiki_dir: Path, key: str, *, user_id: str | None = None) -> Path:
 
 
 def iter_page_files(wiki_dir: Path) -> Iterator[PageFile]:
-    """Name every page file of all scopes, sorted by path; files that cannot be pages are passed over."""
-    for path in sorted(wiki_dir.glob("global/*.md")):
-        if is_page_key(path.stem):
-            yield PageFile(key=path.stem, user_id=None, path=path, file=_relative(wiki_dir, path))
-    for path in sorted(wiki_dir.glob("user/*/*.md")):
-        if is_page_key(path.stem) and is_page_key(path.parent.name):
-            yield PageFile(key=path.stem, user_id=path.parent.name, path=path, file=_relative(wiki_dir, path))
+    """Name every page file of all scopes, sorted by path; files that cannot be pages are passed over, and links out of the project."""
+    for path in _files(wiki_dir):
+        owner = None if path.parent.parent == wiki_dir else path.parent.name
+        if (
+            is_page_key(path.stem)
+            and (owner is None or is_page_key(owner))
+            and not _is_refused(wiki_dir, path)
+        ):
+            yield PageFile(key=path.stem, user_id=owner, path=path, file=_relative(wiki_dir, path))
 
 
 def load_pages(wiki_dir: Path) -> tuple[tuple[Page, ...], tuple[Finding, ...]]:
@@ -57,7 +59,7 @@ def load_pages(wiki_dir: Path) -> tuple[tuple[Page, ...], tuple[Finding, ...]]:
             continue
         pages.append(page)
         findings.extend(remarks)
-    findings.extend(_misnamed(wiki_dir))
+    findings.extend(_passed_over(wiki_dir))
     return tuple(pages), tuple(findings)
 
 
@@ -70,15 +72,15 @@ def load_page_file(entry: PageFile) -> tuple[Page, tuple[Finding, ...]]:
     try:
         text = read_text(entry.path)
     except OSError as error:
-        message = f"page `{entry.key}` cannot be read: {error.strerror}"
+        message = f"The page `{entry.key}` cannot be read: {error.strerror}."
         finding = Finding(
             level="error", code="wiki-unreadable", message=message, where=Place(file=entry.file)
         )
-        raise LayerError(message, hint=f"mend or delete `{entry.file}`", findings=[finding]) from error
+        raise LayerError(message, hint=f"Mend or delete `{entry.file}`.", findings=[finding]) from error
     except UnicodeDecodeError as error:
-        message = f"page `{entry.key}` is not UTF-8 text"
+        message = f"The page `{entry.key}` is not UTF-8 text."
         finding = Finding(level="error", code="wiki-not-utf8", message=message, where=Place(file=entry.file))
-        raise LayerError(message, hint=f"save `{entry.file}` as UTF-8", findings=[finding]) from error
+        raise LayerError(message, hint=f"Save `{entry.file}` as UTF-8.", findings=[finding]) from error
     return parse_page(text, key=entry.key, file=entry.file, user_id=entry.user_id)
 
 
@@ -92,11 +94,14 @@ def load_page(wiki_dir: Path, key: str, *, user_id: str | None = None) -> Page:
     for owner in (user_id, None) if user_id is not None else (None,):
         path = page_path(wiki_dir, key, user_id=owner)
         if path.exists() or path.is_symlink():
+            if _is_refused(wiki_dir, path):
+                finding = _refused(wiki_dir, path)
+                raise LayerError(finding.message, hint=finding.fix, findings=[finding])
             entry = PageFile(key=key, user_id=owner, path=path, file=_relative(wiki_dir, path))
             return load_page_file(entry)[0]
     known = {entry.key for entry in iter_page_files(wiki_dir) if entry.user_id in (None, user_id)}
-    message = f"there is no wiki page `{key}`.{did_you_mean(key, known)}"
-    hint = "list the pages with `ktx wiki`" if known else "no page has been written yet"
+    message = f"There is no wiki page `{key}`.{did_you_mean(key, known)}"
+    hint = "List the pages with `ktx wiki`." if known else "No page has been written yet."
     raise LayerError(message, hint=hint)
 
 
@@ -113,20 +118,41 @@ def visible_pages(pages: Iterable[Page], *, user_id: str | None) -> tuple[Page, 
 
 def _ensure_name(name: str, *, what: str) -> None:
     if not is_page_key(name):
-        message = f"`{name[:80]}` is not a {what}"
-        raise UsageError(message, hint="use letters, digits, `_` and `-`, beginning with a letter or digit")
+        message = f"`{name[:80]}` is not a {what}."
+        raise UsageError(message, hint="Use letters, digits, `_` and `-`, beginning with a letter or digit.")
 
 
-def _misnamed(wiki_dir: Path) -> Iterator[Finding]:
-    for path in sorted([*wiki_dir.glob("global/*.md"), *wiki_dir.glob("user/*/*.md")]):
-        if not is_page_key(path.stem):
+def _files(wiki_dir: Path) -> list[Path]:
+    return [*sorted(wiki_dir.glob("global/*.md")), *sorted(wiki_dir.glob("user/*/*.md"))]
+
+
+def _is_refused(wiki_dir: Path, path: Path) -> bool:
+    """Tell whether a page, or the folder that it is in, is a link that is not followed."""
+    return leads_out(path, wiki_dir.parent) or leads_out(path.parent, wiki_dir.parent)
+
+
+def _passed_over(wiki_dir: Path) -> Iterator[Finding]:
+    for path in _files(wiki_dir):
+        if _is_refused(wiki_dir, path):
+            yield _refused(wiki_dir, path)
+        elif not is_page_key(path.stem):
             yield Finding(
                 level="warning",
                 code="wiki-file-name",
-                message=f"`{path.name}` is not read: `{path.stem}` is not a page key",
+                message=f"The file `{path.name}` is not read, for `{path.stem}` is not a page key.",
                 where=Place(file=_relative(wiki_dir, path)),
-                fix="rename the file to letters, digits, `_` and `-`",
+                fix="Rename the file to letters, digits, `_` and `-`.",
             )
+
+
+def _refused(wiki_dir: Path, path: Path) -> Finding:
+    return Finding(
+        level="error",
+        code="wiki-link",
+        message=f"The page `{path.stem}` is not read: a link leads out of the project, or to a folder.",
+        where=Place(file=_relative(wiki_dir, path)),
+        fix="Put the file itself there.",
+    )
 
 
 def _relative(wiki_dir: Path, path: Path) -> str:

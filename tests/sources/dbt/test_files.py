@@ -432,3 +432,13 @@ def test_a_table_that_is_model_and_source_is_one_definition(tmp_path: Path) -> N
         ("orders", "from the model", ["id"])
     ]
     assert got.definitions[0].evidence == ("models/orders.sql", "models/schema.yml", "models/sources.yml")
+
+
+@pytest.mark.parametrize("key", ["tests", "data_tests"])
+def test_settings_of_the_project_for_tests_count_for_each(key: str, tmp_path: Path) -> None:
+    text = "models: [{name: orders, columns: [{name: id, tests: [unique, {not_null: {config: {severity: error}}}]}]}]"
+    got = interpret(project(tmp_path, text, config=f"{{name: p, {key}: {{p: {{+severity: warn}}}}}}"))
+    fact = definition(got, "orders").columns[0]
+    assert (fact.is_unique, fact.is_not_null) == (None, True)
+    off = interpret(project(tmp_path, text, config=f"{{name: p, {key}: {{+enabled: false}}}}"))
+    assert [column.is_unique for one in off.definitions for column in one.columns] == []

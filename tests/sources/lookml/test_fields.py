@@ -95,6 +95,7 @@ def test_computed_dimensions_refer_to_each_other_by_name(tmp_path: Path) -> None
             "a window function",
         ),
         ("dimension: x { sql: SUM(amount) ;; }", "expression_not_supported", "over an aggregate"),
+        ("dimension: x { sql: ${id}0 + ${TABLE}x ;; }", "parse_error", "into one"),
         ("dimension: x { sql: amount + ;; }", "parse_error", "cannot be read as one duckdb expression"),
         (
             "dimension: x { sql: 'a ${status} b' ;; } dimension: status {}",

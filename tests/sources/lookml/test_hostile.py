@@ -28,6 +28,8 @@ GOOD = {
         "- view: old\n  fields:\n  - dimension: id",
         "view: a { " * 5_000,
         "view: a { dimension: b { " + "x: { " * 3_000,
+        "view: x { ; }",
+        "view: x { dimension: a { sql: 1 ; } }",
         "\x00\x01\x02",
         "view: x { dimension: a { sql: 1 ;; } } garbage",
     ],
@@ -129,7 +131,7 @@ def test_circles_everywhere_end_as_problems(tmp_path: Path) -> None:
             include: "m.model"
             include: "other.lkml"
             view: orders { dimension: a { sql: ${b} ;; } dimension: b { sql: ${a} ;; }
-              measure: x { type: number sql: ${y} ;; } measure: y { type: number sql: ${x} + ${gone} ;; } }
+              measure: x { type: number sql: ${y} ;; } measure: y { type: number sql: ${x} + 1 ;; } }
             explore: e1 { extends: [e2] view_name: orders } explore: e2 { extends: [e1] view_name: orders }
             """,
             "other.lkml": 'include: "m.model.lkml"',

@@ -70,6 +70,19 @@ def test_a_second_reading_fetches_only_listings() -> None:
     assert len(conversions) == 3, "the one query that Metabase fails at is tried again"
 
 
+def test_the_shelf_keeps_no_values_and_no_people() -> None:
+    content = shop.content()
+    content.is_listing_slim = True
+    shelf = MemoryShelf()
+    with shop.serve(content) as server:
+        _source(server, shelf=shelf).fetch(emit=ignore)
+    assert {"card/101", "dashboard/1"} <= set(shelf.kept)
+    kept = "\n".join(shelf.kept.values())
+    assert "fingerprint" not in kept
+    assert "@example.com" not in kept
+    assert shop.KEY not in kept
+
+
 def test_cards_whose_listing_is_slim_are_asked_for_once() -> None:
     content = shop.content()
     content.is_listing_slim = True

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ktx.events import ignore
+from ktx.names import is_page_key
 from ktx.sources.definition import Definition
 from ktx.sources.evidence import Snapshot
 from ktx.sources.metabase.documents import CardData
@@ -88,6 +89,15 @@ def test_an_imported_measure_splits_by_columns_that_its_foreign_keys_reach(
         "LEFT JOIN shop.customers c ON c.id = o.customer_id GROUP BY 1",
     )
     assert sorted(found, key=repr) == sorted(by_hand, key=repr)
+
+
+def test_a_saved_segment_narrows_a_question_as_its_filter_would(
+    said: Interpretation, targets: tuple[Target, Target], folder: Path, tmp_path: Path
+) -> None:
+    layer, file = land(tmp_path, said.definitions, targets[0]), folder / "warehouse.duckdb"
+    found = ask(layer, file, {"measures": ["orders.number_of_orders"], "segments": ["orders.german_buyers"]})
+    joined = "shop.orders o JOIN shop.customers c ON c.id = o.customer_id"
+    assert found == rows(file, f"SELECT count(*) FROM {joined} WHERE c.country = 'DE'")
 
 
 def test_a_metric_split_by_month_is_about_that_time(said: Interpretation) -> None:
@@ -186,6 +196,7 @@ def test_pages_and_units_only_name_what_exists(said: Interpretation, snapshot: S
     names = {one.name for one in said.definitions}
     names |= {f"{one.name}.{measure.name}" for one in said.definitions for measure in one.measures}
     for page in said.pages:
+        assert is_page_key(page.key)
         assert set(page.definitions) <= names
         assert set(page.refs) <= {one.key for one in said.pages}
         assert all(snapshot.document(id_) is not None for id_ in page.evidence)

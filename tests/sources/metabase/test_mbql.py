@@ -134,3 +134,17 @@ def test_cards_and_metrics_inside_a_query_are_seen() -> None:
 def test_other_forms_are_refused(data: dict[str, Any]) -> None:
     with pytest.raises(Unsayable):
         parse_query(data)
+
+
+@pytest.mark.parametrize("levels", [20, 55, 200])
+def test_a_query_is_written_or_refused_however_deep_or_wide_it_is(levels: int) -> None:
+    deep: Any = ["field", 1, None]
+    for _ in range(levels):
+        deep = ["abs", deep]
+    for argument in (deep, ["+", *[["field", 1, None]] * levels * 50], ["concat", *[deep] * 20]):
+        try:
+            text = _translated(_old(aggregation=[["sum", argument]]))
+        except Unsayable:
+            assert levels > 20
+        else:
+            assert text.startswith("SUM(")

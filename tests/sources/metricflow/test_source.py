@@ -9,6 +9,7 @@ import pytest
 
 from ktx.catalog import ColumnKind
 from ktx.errors import SourceError
+from ktx.semantic.check import check_layer
 from ktx.sources.dbt.source import DbtSource
 from ktx.sources.definition import Definition, MeasureFact
 from ktx.sources.metricflow.source import MetricflowSource
@@ -542,3 +543,38 @@ def test_a_semantic_model_on_a_table_of_another_warehouse_is_not_joined(tmp_path
 
 def metric_with(models: str, root: Path, entry: dict[str, Any]) -> Interpretation:
     return interpret(write_tree(root, models_yml=models, metrics_yml=json.dumps({"metrics": [entry]})))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        ("postgres", "DATE_TRUNC('MONTH', shipped_at) = '2024-01-01'"),
+        ("snowflake", "DATE_TRUNC('MONTH', shipped_at) = '2024-01-01'"),
+        ("bigquery", "DATE_TRUNC(shipped_at, MONTH) = '2024-01-01'"),
+        ("tsql", "DATETRUNC(MONTH, shipped_at) = '2024-01-01'"),
+        ("mysql", "DATE_TRUNC('month', shipped_at) = '2024-01-01'"),
+        ("sqlite", "DATE_TRUNC('month', shipped_at) = '2024-01-01'"),
+    ],
+)
+def test_times_are_cut_in_a_spelling_that_the_layer_reads(
+    dialect: str, expected: str, tmp_path: Path
+) -> None:
+    write_file(tmp_path / "p", "models.yml", MODELS)
+    asked = simple("{{ TimeDimension('order__shipped_at', 'month') }} = '2024-01-01'")
+    write_file(tmp_path / "p", "metrics.yml", json.dumps({"metrics": [asked]}))
+    target = make_target(
+        {"a.orders": ORDERS, "a.customers": CUSTOMERS, "a.regions": REGIONS}, dialect=dialect
+    )
+    got = interpret(lambda: Tree(root=tmp_path / "p"), target)
+    assert measure(got, "m").filter == expected
+    assert target.catalog is not None
+    landed = land(got.definitions, target.catalog, tmp_path / "layer")
+    problems = check_layer(landed.layer, target.catalog, dialect=dialect)
+    assert [one.message for one in problems if one.level == "error"] == []
+
+
+def test_a_metric_of_the_time_before_metricflow_is_named(tmp_path: Path) -> None:
+    old = {"name": "old", "model": "ref('orders')", "calculation_method": "sum", "expression": "amount"}
+    got = metric(tmp_path, old)
+    assert reasons(got) == {"metric old": "parse_error"}
+    assert "dbt_metrics" in got.unmapped[0].detail

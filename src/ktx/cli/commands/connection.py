@@ -47,7 +47,10 @@ def list_connections(*, project: Project, as_json: bool) -> None:
 @project_option
 @json_option
 def test_connections(*, project: Project, connection_id: str | None, is_all: bool, as_json: bool) -> int:
-    """Contact one connection, or all. Exits with 1 when one does not answer."""
+    """Contact one connection, or all.
+
+    Exits as other commands do: with 2 when ktx.yaml has to change before one can answer, with 3 when one does not answer.
+    """
     checks = run_connection_checks(project, _chosen(project, connection_id, is_all=is_all))
     if as_json:
         rows = [{"id": c.subject, "status": c.status, "detail": c.detail, "fix": c.fix} for c in checks]
@@ -56,7 +59,7 @@ def test_connections(*, project: Project, connection_id: str | None, is_all: boo
         write_table(("id", "status", "detail"), [(c.subject, c.status, c.detail) for c in checks])
         for fix in dict.fromkeys(check.fix for check in checks if check.fix):
             say(f"hint: {fix}")
-    return 1 if any(check.status == "fail" for check in checks) else 0
+    return min((check.exit_code for check in checks if check.status == "fail"), default=0)
 
 
 def _chosen(project: Project, connection_id: str | None, *, is_all: bool) -> Sequence[str]:

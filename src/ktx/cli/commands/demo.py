@@ -10,6 +10,7 @@ from ktx.cli.options import json_option
 from ktx.cli.render.data import cell_text, write_json, write_text
 from ktx.cli.render.ingest import ingest_json, ingest_text
 from ktx.cli.render.progress import drawn_events
+from ktx.cli.render.sources import source_json, source_text
 from ktx.demo.run import Answer, DemoReport, run_demo
 
 
@@ -21,7 +22,8 @@ from ktx.demo.run import Answer, DemoReport, run_demo
 def demo(*, directory: Path, as_json: bool) -> int:
     """Make a demo project in DIR (default ktx-demo), ingest it, and answer a question that naive SQL gets wrong.
 
-    The warehouse is a DuckDB file with the flights out of New York in 2013 and a small shop. Nothing is fetched.
+    The warehouse is a DuckDB file with the flights out of New York in 2013 and a small shop; a dbt project describes the shop. Nothing is
+    fetched.
     """
     with drawn_events(is_plain=as_json) as emit:
         report = run_demo(directory.expanduser().resolve(), emit=emit)
@@ -36,7 +38,8 @@ def _as_json(report: DemoReport) -> dict[str, object]:
     return {
         "projectDir": report.root,
         "isNew": report.is_new,
-        "ingest": ingest_json(report.ingest),
+        "ingest": None if report.ingest.warehouses is None else ingest_json(report.ingest.warehouses),
+        "sources": [source_json(one) for one in report.ingest.sources],
         "question": dict(report.question),
         "naive": {"sql": report.naive_sql, **_rows_json(report.naive_answer)},
         "compiled": {"sql": report.compiled_sql, **_rows_json(report.answer)},
@@ -48,7 +51,10 @@ def _rows_json(rows: Answer) -> dict[str, object]:
 
 
 def _lines(report: DemoReport, directory: Path) -> Iterator[str]:
-    yield ingest_text(report.ingest, is_wide=True)
+    if report.ingest.warehouses is not None:
+        yield ingest_text(report.ingest.warehouses, is_wide=True)
+    for source in report.ingest.sources:
+        yield source_text(source, is_wide=True)
     yield "The question: revenue, refunds and order lines by customer segment."
     yield ""
     yield "Naive SQL joins everything and adds up. Lines multiply refunds and refunds multiply lines:"
@@ -73,6 +79,8 @@ def _lines(report: DemoReport, directory: Path) -> Iterator[str]:
             "ask another question",
         ),
         ("ktx sl flights", "look around; try `ktx wiki refunds` too"),
+        ("ktx ingest --file notes/active-buyers.md", "remember what somebody wrote down"),
+        ('ktx context "active buyers by segment"', "the metric from dbt, and the caveat from the note"),
         ("ktx review", "decide about the joins that ktx is not sure of"),
         ("ktx scan explain flights.carrier", "see why a join was found"),
         ("ktx ingest", "scan again: nothing changed, so nothing is written"),

@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 
 # The protocol's package takes most of a second to import; what needs it is imported by the command that does.
 
+_REMEMBER_S = 30.0
+"""How long a text being remembered may finish once the client has closed stdin; most clients end the process long before."""
+
 
 @click.group()
 def mcp() -> None:
@@ -63,7 +66,7 @@ def stdio(*, project: Project, max_tokens: int) -> None:
     from ktx.mcp.stdio import serve_stdio
     from ktx.serve.live import LiveDesk
 
-    with LiveDesk(project) as desks:
+    with LiveDesk(project, finish_s=_REMEMBER_S) as desks:
         serve_stdio(desks, max_tokens=max_tokens)
 
 
@@ -187,8 +190,8 @@ def logs(*, project: Project, follow: bool, lines: int) -> None:
 
     path = daemon.log_path(project)
     if not path.exists() and not follow:
-        message = "there is no log yet: no server was started in the background"
-        raise UsageError(message, hint="start one with `ktx mcp start`")
+        message = "There is no log yet: no server was started in the background."
+        raise UsageError(message, hint="Start one with `ktx mcp start`.")
     for line in daemon.last_lines(path, lines):
         click.echo(line)
     if follow:

@@ -42,7 +42,7 @@ def source_text(report: SourceReport, *, is_wide: bool) -> str:
     )
     lines += _listed("not read", [f"{one.id}: {one.reason}" for one in report.unread], shown)
     told = [one for one in report.findings if one.code != "left-out"]
-    lines += _listed("to know", [one.message for one in told], shown)
+    lines += _listed("to know", [" ".join(filter(None, (one.message, one.fix))) for one in told], shown)
     lines += _listed("notes", list(report.notes), shown)
     lines += _listed("in files that you have not committed", list(report.uncommitted), shown)
     if report.commit and report.files:

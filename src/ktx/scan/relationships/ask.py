@@ -24,7 +24,7 @@ class WarehouseProbe:
         """Count the rows and the distinct combinations of some columns, nulls left out of the latter."""
         count = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(table_expression(table))
         try:
-            rows = self._warehouse.run(count).rows[0][0]
+            rows = self._warehouse.run_by_names(count).rows[0][0]
             distinct = self._warehouse.count_distinct(table, columns)
         except (QueryError, OutsideError):
             return None
@@ -59,7 +59,7 @@ class WarehouseProbe:
                 .limit(size)
             )
             try:
-                found[name] = tuple(str(row[0]) for row in self._warehouse.run(tree).rows)
+                found[name] = tuple(str(row[0]) for row in self._warehouse.run_by_names(tree).rows)
             except (QueryError, OutsideError):
                 continue
         return found or None
@@ -117,5 +117,5 @@ class WarehouseProbe:
                 join_type="left",
             )
         )
-        checked, matched = (int(str(value)) for value in self._warehouse.run(tree).rows[0])
+        checked, matched = (int(str(value)) for value in self._warehouse.run_by_names(tree).rows[0])
         return Answer(checked=checked, missing=checked - matched)

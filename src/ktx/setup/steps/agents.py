@@ -30,6 +30,7 @@ from ktx.config import env
 from ktx.config.secrets import SecretRef
 from ktx.errors import UsageError
 from ktx.project import Project, ensure_state_dir
+from ktx.serve.remember import can_remember
 from ktx.suggest import did_you_mean
 
 Transport: TypeAlias = Literal["stdio", "http"]
@@ -135,6 +136,7 @@ def _wish(
         mode=answers.mode or _mode_before(project, roots, target, placement.scope),
         server=_server(project, answers, placement, named),
         where=where,
+        has_memory=can_remember(project),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from ktx.sources.dbt_project.config import TEST_SETTINGS
 from ktx.sources.dbt_project.plain import as_list, as_map, as_text
 from ktx.sources.dbt_project.project import TestEntry
 
@@ -12,12 +13,14 @@ _OWN: Final = frozenset(
 )  # fmt: skip
 
 
-def read_tests(entry: Mapping[str, object], *, column: str | None) -> tuple[TestEntry, ...]:
-    """Give the tests of a model's or a column's entry; those switched off are left out."""
+def read_tests(
+    entry: Mapping[str, object], *, column: str | None, defaults: Mapping[str, object]
+) -> tuple[TestEntry, ...]:
+    """Give the tests of a model's or a column's entry; those switched off are left out. `defaults` are the project's settings."""
     found: list[TestEntry] = []
     for key in ("tests", "data_tests"):
         for one in as_list(entry.get(key)):
-            made = _read_test(one, column)
+            made = _read_test(one, column, defaults)
             if made is not None and made not in found:
                 found.append(made)
     return tuple(found)
@@ -48,9 +51,9 @@ def make_test(
     )
 
 
-def _read_test(value: object, column: str | None) -> TestEntry | None:
+def _read_test(value: object, column: str | None, defaults: Mapping[str, object]) -> TestEntry | None:
     if isinstance(value, str):
-        return make_test(as_text(value), column, {}, {}) if as_text(value) else None
+        return make_test(as_text(value), column, {}, defaults) if as_text(value) else None
     data = as_map(value)
     if not data:
         return None
@@ -62,11 +65,7 @@ def _read_test(value: object, column: str | None) -> TestEntry | None:
     else:
         name = next(iter(data))
         body = {**as_map(data[name]), **{key: one for key, one in data.items() if key != name}}
-    config = {
-        key: body[key]
-        for key in ("where", "severity", "limit", "fail_calc", "error_if", "enabled")
-        if key in body
-    }
+    config = {**defaults, **{key: body[key] for key in TEST_SETTINGS if key in body}}
     config.update(as_map(body.get("config")))
     kwargs = {key: one for key, one in body.items() if key not in _OWN}
     kwargs.update(as_map(body.get("arguments")))

@@ -12,6 +12,7 @@ PROJECT_FILES: Final = ("dbt_project.yml", "dbt_project.yaml")
 _SETTINGS: Final = frozenset(
     {"enabled", "materialized", "schema", "database", "project", "dataset", "alias", "tags", "meta", "target_schema", "target_database"}
 )  # fmt: skip
+TEST_SETTINGS: Final = ("where", "severity", "limit", "fail_calc", "error_if", "enabled")
 _RENAMED: Final[Mapping[str, str]] = {"project": "database", "dataset": "schema"}
 
 
@@ -87,7 +88,7 @@ def read_project_config(value: object) -> ProjectConfig:
         variables={**{key: one for key, one in variables.items() if not isinstance(one, dict)}, **own},
         settings={
             kind: as_map(data.get(kind))
-            for kind in ("models", "seeds", "snapshots", "sources")
+            for kind in ("models", "seeds", "snapshots", "sources", "tests", "data_tests")
             if data.get(kind)
         },
     )
@@ -146,6 +147,23 @@ def settings_for(
         tags=tuple(dict.fromkeys(tags)),
         meta=meta,
     )
+
+
+def defaults_of_tests(config: ProjectConfig, path: str) -> dict[str, object]:
+    """Give the settings that `dbt_project.yml` has for the generic tests of a YAML file."""
+    parts = below(path, config.yaml_paths)[:-1]
+    found: dict[str, object] = {}
+    for kind in ("tests", "data_tests"):
+        tree = config.settings.get(kind, {})
+        levels = [tree, as_map(tree.get(config.name))]
+        for part in parts:
+            levels.append(as_map(levels[-1].get(part)))
+        for level in levels:
+            for key, value in level.items():
+                name = key.removeprefix("+")
+                if name in TEST_SETTINGS and not isinstance(value, dict):
+                    found[name] = value
+    return found
 
 
 def _enabled(value: object, config: ProjectConfig) -> bool:

@@ -8,7 +8,7 @@ from ktx.sources.dbt_project.config import ProjectConfig, is_under
 from ktx.sources.dbt_project.jinja import docs_blocks
 from ktx.sources.dbt_project.nodes import models_of, seeds_of, snapshots_of, sources_of
 from ktx.sources.dbt_project.parts import targets_of
-from ktx.sources.dbt_project.plain import as_map, as_maps, as_text, as_texts
+from ktx.sources.dbt_project.plain import as_map, as_maps, as_name, as_text, as_texts
 from ktx.sources.dbt_project.project import DocsBlock, Exposure, Node, Project, Remark
 from ktx.sources.dbt_project.reading import Reading, documented, project_config, yaml_value
 from ktx.sources.evidence import Document
@@ -79,7 +79,7 @@ def _raw(
 
 
 def _exposure(path: str, entry: Mapping[str, object], reading: Reading) -> Exposure | None:
-    name = as_text(entry.get("name"))
+    name = as_name(entry.get("name"))
     config = as_map(entry.get("config"))
     if not name or config.get("enabled") is False:
         return None

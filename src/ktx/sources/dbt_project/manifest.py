@@ -9,7 +9,7 @@ from typing import Final
 from ktx.sources.dbt_project.checks import make_test
 from ktx.sources.dbt_project.jinja import has_jinja
 from ktx.sources.dbt_project.parts import node_named, plain_freshness, primary_key, read_column
-from ktx.sources.dbt_project.plain import as_map, as_maps, as_text, as_texts, is_map
+from ktx.sources.dbt_project.plain import as_map, as_maps, as_name, as_text, as_texts, is_map
 from ktx.sources.dbt_project.project import (
     ColumnDoc,
     DocsBlock,
@@ -208,7 +208,7 @@ def _columns(entry: Mapping[str, object]) -> tuple[ColumnDoc, ...]:
 def _node(entry: Mapping[str, object]) -> Node | None:
     kind = _KINDS[as_text(entry.get("resource_type"))]
     config = as_map(entry.get("config"))
-    name = as_text(entry.get("name"))
+    name = as_name(entry.get("name"))
     if not _is_enabled(entry) or not name:
         return None
     version, latest = as_text(entry.get("version")), as_text(entry.get("latest_version"))
@@ -231,7 +231,7 @@ def _node(entry: Mapping[str, object]) -> Node | None:
 
 
 def _source(entry: Mapping[str, object]) -> Node | None:
-    name = as_text(entry.get("name"))
+    name = as_name(entry.get("name"))
     if not _is_enabled(entry) or not name:
         return None
     columns = _columns(entry)
@@ -261,7 +261,7 @@ def _exposure(entry: Mapping[str, object]) -> Exposure:
         for id_ in as_texts(as_map(entry.get("depends_on")).get("nodes"))
     )
     return Exposure(
-        name=as_text(entry.get("name")),
+        name=as_name(entry.get("name")),
         path=_path(entry),
         label=as_text(entry.get("label")),
         kind=as_text(entry.get("type")),

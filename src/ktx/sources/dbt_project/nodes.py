@@ -5,11 +5,11 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from ktx.sources.dbt_project.checks import read_tests
-from ktx.sources.dbt_project.config import Settings, below, is_under, settings_for
+from ktx.sources.dbt_project.config import Settings, below, defaults_of_tests, is_under, settings_for
 from ktx.sources.dbt_project.jinja import read_config, snapshot_blocks
 from ktx.sources.dbt_project.parts import plain_freshness, primary_key
-from ktx.sources.dbt_project.plain import as_map, as_maps, as_text, as_texts
-from ktx.sources.dbt_project.project import Node, NodeKind, Relation
+from ktx.sources.dbt_project.plain import as_map, as_maps, as_name, as_text, as_texts
+from ktx.sources.dbt_project.project import ColumnDoc, Node, NodeKind, Relation, TestEntry
 from ktx.sources.dbt_project.reading import Reading, columns_of, documented
 from ktx.sources.evidence import Document
 
@@ -133,10 +133,7 @@ def _node(
         materialized=settings.materialized or {"model": "view"}.get(kind, kind),
         description=reading.described(entry.get("description")),
         columns=columns,
-        tests=(
-            *read_tests(entry, column=None),
-            *(test for column in columns for test in read_tests(column.raw, column=column.name)),
-        ),
+        tests=_tests(entry, columns, patch, reading),
         primary_key=primary_key(as_maps(entry.get("constraints")), columns),
         tags=settings.tags,
         meta=settings.meta,
@@ -152,6 +149,20 @@ def _relation(kind: NodeKind, name: str, settings: Settings) -> Relation:
             database=settings.target_database or settings.database,
         )
     return Relation(name=settings.alias or name, database=settings.database, custom_schema=settings.schema)
+
+
+def _tests(
+    entry: Mapping[str, object], columns: Sequence[ColumnDoc], path: str | None, reading: Reading
+) -> tuple[TestEntry, ...]:
+    defaults = defaults_of_tests(reading.config, path or "")
+    return (
+        *read_tests(entry, column=None, defaults=defaults),
+        *(
+            test
+            for column in columns
+            for test in read_tests(column.raw, column=column.name, defaults=defaults)
+        ),
+    )
 
 
 def seeds_of(documents: Sequence[Document], reading: Reading) -> Iterator[tuple[Node, str]]:
@@ -187,7 +198,7 @@ def snapshots_of(documents: Sequence[Document], reading: Reading) -> Iterator[tu
 def sources_of(path: str, data: Mapping[str, object], reading: Reading) -> Iterator[tuple[Node, str]]:
     """Give every table of the sources in one YAML file, none with code."""
     for source in as_maps(data.get("sources")):
-        name = as_text(source.get("name"))
+        name = as_name(source.get("name"))
         for table in as_maps(source.get("tables")):
             made = _source(path, name, source, table, reading)
             if made is not None:
@@ -197,7 +208,7 @@ def sources_of(path: str, data: Mapping[str, object], reading: Reading) -> Itera
 def _source(
     path: str, name: str, source: Mapping[str, object], table: Mapping[str, object], reading: Reading
 ) -> Node | None:
-    table_name = as_text(table.get("name"))
+    table_name = as_name(table.get("name"))
     if not name or not table_name:
         return None
     layers = [{key: one[key] for key in ("tags", "meta", "enabled") if key in one} for one in (source, table)]
@@ -228,10 +239,7 @@ def _source(
         materialized="source",
         description=reading.described(table.get("description")),
         columns=columns,
-        tests=(
-            *read_tests(table, column=None),
-            *(test for column in columns for test in read_tests(column.raw, column=column.name)),
-        ),
+        tests=_tests(table, columns, path, reading),
         primary_key=primary_key(as_maps(table.get("constraints")), columns),
         tags=settings.tags,
         meta=settings.meta,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from ktx.sources.dbt_project.jinja import calls, read_call
-from ktx.sources.dbt_project.plain import as_map, as_maps, as_text, as_texts
+from ktx.sources.dbt_project.plain import as_map, as_maps, as_name, as_text, as_texts
 from ktx.sources.dbt_project.project import ColumnDoc, Node, Project
 
 
@@ -17,7 +17,7 @@ def primary_key(constraints: Sequence[Mapping[str, object]], columns: Sequence[C
 
 def read_column(entry: Mapping[str, object], description: str) -> ColumnDoc | None:
     """Make a column of its entry, in YAML or in a manifest; None without a name."""
-    name = as_text(entry.get("name"))
+    name = as_name(entry.get("name"))
     if not name:
         return None
     kinds = {as_text(one.get("type")) for one in as_maps(entry.get("constraints"))}

@@ -35,6 +35,11 @@ def as_text(value: object) -> str:
     return "".join(one for one in text if one in "\n\t" or one.isprintable()).strip()
 
 
+def as_name(value: object) -> str:
+    """Give text on one line, at most 200 characters of it."""
+    return " ".join(as_text(value).split())[:200]
+
+
 def as_texts(value: object) -> tuple[str, ...]:
     """Give the texts of a list, or of one text."""
     return tuple(text for one in as_list(value) if (text := as_text(one)))

@@ -17,7 +17,7 @@ from ktx.sources.looker.fieldsql import FieldSql, ViewPlace
 from ktx.sources.looker.filters import condition
 from ktx.sources.looker.wire import ExploreInfo, FieldInfo, JoinInfo
 from ktx.sources.placing import Placed, Unsayable, column_of, place
-from ktx.sources.prose import one_line, sentence, slug
+from ktx.sources.prose import one_line, sentence, slug, told
 from ktx.sources.source import Target
 
 AUTHOR: Final = "looker"
@@ -108,7 +108,7 @@ class Layout:
             evidence=explore_id(explore.model_name, explore.name),
             what=one_line(what, 200),
             reason=why.reason,
-            detail=" ".join(why.detail.split())[:500],
+            detail=told(why.detail),
         )
         key = key or (found.what, found.detail)
         if key not in self._lacking or is_home:
@@ -143,7 +143,7 @@ class Layout:
             drafts[alias] = draft
             is_role = alias not in (base, original)
             views[alias] = ViewPlace(
-                alias=alias, table=draft.placed.table, name=alias if is_role else draft.name, is_role=is_role
+                alias=alias, table=draft.placed.table, name=alias if is_role else draft.name
             )
         fields = FieldSql(
             dialect=target.dialect,
@@ -211,7 +211,7 @@ class _Explore:
                 continue
             key = (word, draft.name, info.short)
             try:
-                entity = add(info, draft)
+                entity = _guarded(add, info, draft)
             except Unsayable as why:
                 is_home = info.view == self.base
                 self.layout.lacks(self.info, f"{word} {info.name}", why, key=key, is_home=is_home)
@@ -421,6 +421,13 @@ def _measure_name(info: FieldInfo, views: Mapping[str, ViewPlace]) -> str:
     place_ = views.get(info.view)
     is_column = place_ is not None and column_of(place_.table, name) is not None
     return f"{name}_measure" if is_column else name
+
+
+def _guarded(add: Callable[[FieldInfo, Draft], str], info: FieldInfo, draft: Draft) -> str:
+    try:
+        return add(info, draft)
+    except RecursionError:
+        raise Unsayable("parse_error", "It is nested too deeply.") from None
 
 
 def _label(info: FieldInfo) -> str | None:

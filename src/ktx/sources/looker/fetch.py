@@ -321,7 +321,7 @@ class Reader:
         body = self._one(id_, path)
         found = self._parse(kind, body, id_) if body is not None else None
         if found is not None:
-            versions.put(id_, one.updated_at, body)
+            versions.put(id_, one.updated_at, found.model_dump(mode="json"))
         return found
 
 

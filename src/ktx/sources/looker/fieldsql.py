@@ -28,13 +28,12 @@ _RAW: Final = frozenset({"date_raw", "date_time"})
 @dataclass(frozen=True, kw_only=True)
 class ViewPlace:
     """A view as an explore calls it (`alias`), on its table. `name` is what its definition is called, or its join where
-    that brings it in as a role (`is_role`) under a name of its own.
+    that brings it in as a role under a name of its own.
     """
 
     alias: str
     table: Table
     name: str
-    is_role: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +110,9 @@ class FieldSql:
         full = name if "." in name else f"{view}.{name}"
         measure = self.measures.get(full)
         if measure is not None:
-            own = self.views.get(measure.view)
-            if own is not None and own.is_role:
-                raise Unsayable(
-                    "expression_not_supported", f"It refers to `{full}`, a measure of a joined role."
-                )
+            if measure.view != view:
+                detail = f"It combines `{full}` with measures of `{view}`, which Looker does over their joined rows."
+                raise Unsayable("expression_not_supported", detail)
             column = column_sql(self.measure_name(measure), self.dialect, of=self.mark(measure.view))
             return column.sql(dialect=self.dialect)
         info = self.dimensions.get(full)

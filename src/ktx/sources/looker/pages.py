@@ -1,5 +1,6 @@
 """A wiki page for each model and each folder, and the work that is left for a model."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ from ktx.sources.prose import one_line, packed, slug
 from ktx.sources.source import UnitPlan
 
 _PER_PAGE: Final = 25
+_PLAIN: Final = re.compile(r"\w+\.\w+")
 _Notes = Callable[[tuple[str, ...]], str]
 
 
@@ -29,7 +31,8 @@ class Fields:
 
     def entity(self, query: QueryInfo, name: str) -> str | None:
         """Give the measure or column that a field of a query is."""
-        return self.layout.entities.get((query.model or "", query.view or "", name))
+        found = self.layout.entities.get((query.model or "", query.view or "", name))
+        return found if found is not None and _PLAIN.fullmatch(found) else None
 
 
 def model_pages(snapshot: Snapshot, fields: Fields) -> Iterator[PageFact]:

@@ -33,7 +33,7 @@ def parse_piece(text: str, dialect: str, *, what: str, field: Field, column: Qua
     ensure_plain(text, what)
     if len(text) > _MAX_LENGTH:
         raise Unsayable("expression_not_supported", f"Its {what} is longer than {_MAX_LENGTH} characters.")
-    names: list[str] = []
+    names: dict[str, str] = {}
     tree = _parsed(_with_placeholders(text, names), dialect, what).copy()
     if sum(1 for each in tree.find_all(exp.Identifier) if each.name.startswith(_FIELD)) != len(names):
         raise Unsayable("expression_not_supported", f"Its {what} uses a field inside a text or a comment.")
@@ -49,11 +49,13 @@ def parse_piece(text: str, dialect: str, *, what: str, field: Field, column: Qua
         if not isinstance(node, exp.Column):
             return node
         parts = tuple(part.name for part in node.parts)
-        if parts[0].startswith(_FIELD):
-            found = enclosed(field(names[int(parts[0].removeprefix(_FIELD))]).copy())
+        if parts[0] in names:
+            found = enclosed(field(names[parts[0]]).copy())
             for part in node.parts[1:]:
                 found = exp.Dot(this=found, expression=part.copy())
             return found
+        if parts[0].startswith(_FIELD) or (parts[0] != OWN and parts[0].startswith(OWN)):
+            raise Unsayable("parse_error", f"Its {what} runs a field and a word into one.")
         return column(parts).copy()
 
     made = _replaced(tree, put_back)
@@ -106,12 +108,13 @@ def _parsed(text: str, dialect: str, what: str) -> exp.Expr:
     return found[0]
 
 
-def _with_placeholders(text: str, names: list[str]) -> str:
+def _with_placeholders(text: str, names: dict[str, str]) -> str:
     def replaced(match: "re.Match[str]") -> str:
         if match[1] == "TABLE":
             return OWN
-        names.append(match[1])
-        return f"{_FIELD}{len(names) - 1}"
+        place = f"{_FIELD}{len(names)}_"
+        names[place] = match[1]
+        return place
 
     return _TOKEN.sub(replaced, text)
 

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias, cast
 
-import lkml
+from lkml.lexer import Lexer
+from lkml.parser import Parser
 from lkml.simple import DictVisitor
+from lkml.tokens import ExpressionBlockToken
 
 Block: TypeAlias = Mapping[str, object]
 """Parameters of one LookML object. A repeated object is a list under its plural; each has its `name`."""
@@ -25,7 +27,7 @@ def parse_lookml(text: str) -> Block:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     try:
-        tree = lkml.parse(text)
+        tree = Parser(_Lexer(text).scan()).parse()
         plain = DictVisitor().visit(tree)
         kept = str(tree)
     except (SyntaxError, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -39,6 +41,25 @@ def parse_lookml(text: str) -> Block:
         line = _first_difference(kept, text)
         raise LookmlError(f"It goes on after its end, at about line {line}: a brace too many.")
     return cast(Block, plain)
+
+
+class _Lexer(Lexer):
+    """The package's lexer, which would wait for ever at a lone `;` between parameters."""
+
+    _is_in_expression = False
+
+    def peek_multiple(self, length: int) -> str:
+        found = super().peek_multiple(length)
+        if found == f";{found[1:]}" and length == len(";;") and found != ";;" and not self._is_in_expression:
+            raise SyntaxError("a lone `;`")
+        return found
+
+    def scan_expression_block(self) -> ExpressionBlockToken:
+        self._is_in_expression = True
+        try:
+            return super().scan_expression_block()
+        finally:
+            self._is_in_expression = False
 
 
 def text_of(block: Block, key: str) -> str | None:

@@ -165,26 +165,17 @@ def _measure(fields: Fields, name: str) -> MeasureFact:
 def _kept(
     measures: list[MeasureFact], fields: Fields, home: str, problems: list[Unmapped]
 ) -> list[MeasureFact]:
-    """Leave out measures over others of the view that could not be said, however long the chain."""
-    kept = {measure.name: measure for measure in measures}
-    changed = True
-    while changed:
-        changed = False
-        for measure in list(kept.values()):
-            missing = [name for name in _own_measures(fields, measure.name) if name not in kept]
-            if missing:
-                del kept[measure.name]
-                changed = True
-                detail = f"It needs the measure `{missing[0]}`, which the layer cannot hold."
-                problems.append(
-                    Unmapped(
-                        evidence=home,
-                        what=f"measure {measure.name} of view {fields.part.name}",
-                        reason="unresolved_reference",
-                        detail=detail,
-                    )
-                )
-    return list(kept.values())
+    """Leave out measures over others of the view that could not be said, or over themselves, however long the chain."""
+    needs = {measure.name: _own_measures(fields, measure.name) for measure in measures}
+    grounded: set[str] = set()
+    while found := [name for name in needs if name not in grounded and grounded.issuperset(needs[name])]:
+        grounded.update(found)
+    for name in sorted(needs.keys() - grounded):
+        missing = next(each for each in needs[name] if each not in grounded)
+        detail = f"It needs the measure `{missing}`, which the layer cannot hold."
+        problem = Unsayable("unresolved_reference", detail)
+        problems.append(unmapped(home, f"measure {name} of view {fields.part.name}", problem))
+    return [measure for measure in measures if measure.name in grounded]
 
 
 def _own_measures(fields: Fields, name: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from ktx.sources.evidence import Unmapped
 from ktx.sources.metabase.documents import DatabaseData, TableData
 from ktx.sources.metabase.wire import FieldInfo, ResultColumn
 from ktx.sources.placing import Unsayable, column_of, column_sql, place
-from ktx.sources.prose import one_line, sentence, slug
+from ktx.sources.prose import one_line, sentence, slug, told
 from ktx.sources.source import Target
 
 AUTHOR: Final = "metabase"
@@ -129,6 +129,7 @@ class World:
     targets: dict[int, Target] = field(default_factory=dict[int, Target])
     problems: dict[int, Unsayable] = field(default_factory=dict[int, Unsayable])
     names: set[str] = field(default_factory=set[str])
+    by_name: dict[tuple[int, str], list[int]] = field(default_factory=dict[tuple[int, str], list[int]])
     unmapped: list[Unmapped] = field(default_factory=list[Unmapped])
 
     def table(self, table_id: int) -> Draft:
@@ -164,17 +165,16 @@ class World:
         """Give the table of a database that SQL calls so; None where none or several fit."""
         found = [
             self.drafts[id_]
-            for id_, data in sorted(self.tables.items())
-            if data.database_id == database_id
-            and id_ in self.drafts
-            and data.info.name.casefold() == name.casefold()
-            and (schema is None or (data.info.schema_ or schema).casefold() == schema.casefold())
+            for id_ in self.by_name.get((database_id or 0, name.casefold()), ())
+            if schema is None or (self.tables[id_].info.schema_ or schema).casefold() == schema.casefold()
         ]
         return found[0] if len(found) == 1 else None
 
     def lacks(self, evidence: str, what: str, why: Unsayable) -> None:
         """Note what has no place."""
-        self.unmapped.append(Unmapped(evidence=evidence, what=what, reason=why.reason, detail=why.detail))
+        self.unmapped.append(
+            Unmapped(evidence=evidence, what=told(what, 200), reason=why.reason, detail=told(why.detail))
+        )
 
 
 def build_world(
@@ -247,6 +247,7 @@ def _place(world: World, data: TableData, name: str) -> None:
             world.lacks(f"table/{data.info.id}", f"table {one_line(data.info.name)}", why)
         return
     world.names.add(name)
+    world.by_name.setdefault((data.database_id, data.info.name.casefold()), []).append(data.info.id)
     world.drafts[data.info.id] = Draft(
         name=name,
         origin=f"table/{data.info.id}",

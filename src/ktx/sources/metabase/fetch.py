@@ -270,7 +270,7 @@ class Reader:
             self._missed(f"card/{id_}", "Metabase sent another card.")
             card = None
         if kept is None and card is not None:
-            self._versions.put(f"card/{id_}", card.updated_at, body)
+            self._versions.put(f"card/{id_}", card.updated_at, card.model_dump(mode="json"))
         self._cards[id_] = card
         return card
 
@@ -337,8 +337,8 @@ class Reader:
                 shown = {
                     one
                     for card in dashboard.dashcards
-                    for one in (card.card_id, *(series.get("id") for series in card.series))
-                    if isinstance(one, int) and one in titles
+                    for one in (card.card_id, *(series.id for series in card.series))
+                    if one is not None and one in titles
                 }
                 data = DashboardData(info=dashboard, path=folders.path(place), cards=tuple(sorted(shown)))
                 if shown or dashboard.description:
@@ -360,7 +360,7 @@ class Reader:
             return None
         found = self._parse(DashboardInfo, body, f"dashboard/{id_}")
         if found is not None:
-            self._versions.put(f"dashboard/{id_}", version, body)
+            self._versions.put(f"dashboard/{id_}", version, found.model_dump(mode="json"))
         return found
 
     def _pages(self, path: str, id_: str) -> Iterator[Mapping[str, object]]:

@@ -50,8 +50,6 @@ class Measures:
             raise Unsayable("parse_error", "It has no filter.")
         translator = self._translator(draft, stage)
         tree = translator.condition(_all(stage.filters))
-        if any(column.table for column in tree.find_all(exp.Column)):
-            raise Unsayable("multiple_table_references", "It filters by columns of another table.")
         name = draft.free_name(info.name, info.id)
         draft.segments[name] = SegmentFact(
             name=name,
@@ -108,7 +106,7 @@ class Measures:
             draft = self.cards.rows(stage)
             info = self.cards.by_id[id_].info
             return self._add(f"card/{id_}", draft, stage, info.name, info.description, id_, takes_times=False)
-        except Unsayable:
+        except (Unsayable, RecursionError):
             return None
 
     def _add(
@@ -217,8 +215,9 @@ class Measures:
             else None
         )
         landed = landed or self.add_metric(id_)
-        of = None if landed.draft is draft else landed.draft.name
-        return column_sql(landed.measure, draft.dialect, of=of)
+        if landed.draft is not draft:
+            raise Unsayable("multiple_table_references", f"It stands on a metric of `{landed.draft.name}`.")
+        return column_sql(landed.measure, draft.dialect)
 
     def _segment(self, draft: Draft, id_: int) -> exp.Expr:
         owner, name = self._segment_names.get(id_, (None, ""))
@@ -333,3 +332,5 @@ def each(world: World, jobs: Sequence[tuple[str, str, Adder]]) -> None:
             add()
         except Unsayable as why:
             world.lacks(evidence, what, why)
+        except RecursionError:
+            world.lacks(evidence, what, Unsayable("parse_error", "It is nested too deeply."))

@@ -101,6 +101,8 @@ class Translator:
         try:
             text = tree.sql(dialect=self.dialect)
             sqlglot.parse_one(text, dialect=self.dialect)
+        except RecursionError:
+            raise Unsayable("parse_error", "It is nested too deeply.") from None
         except SqlglotError as error:
             raise Unsayable("unsupported_dialect", f"It cannot be written in {self.dialect}.") from error
         return text
@@ -130,8 +132,7 @@ class Translator:
             for one in args[1:]:
                 right = exp.func("NULLIF", one, exp.Literal.number(0)) if op == "/" else _wrapped(one)
                 tree = _ARITHMETIC[op](this=tree, expression=right)
-                tree = exp.Paren(this=tree)
-            return tree.this if isinstance(tree, exp.Paren) else tree
+            return tree
         if op in _PLAIN_CALLS and len(args) == 1:
             return _PLAIN_CALLS[op](this=args[0])
         if op == "coalesce" and args:

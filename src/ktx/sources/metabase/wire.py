@@ -102,12 +102,17 @@ class CollectionInfo(_Wire):
     type: str | None = None
 
 
+class SeriesInfo(_Wire):
+    """A card shown together with another one."""
+
+    id: int | None = None
+
+
 class DashcardInfo(_Wire):
     """A place on a dashboard: a card, or text in the settings."""
 
     card_id: int | None = None
-    card: Mapping[str, Any] | None = None
-    series: Annotated[tuple[Mapping[str, Any], ...], BeforeValidator(_none_is_empty)] = ()
+    series: Annotated[tuple[SeriesInfo, ...], BeforeValidator(_none_is_empty)] = ()
     visualization_settings: Mapping[str, Any] | None = None
 
 

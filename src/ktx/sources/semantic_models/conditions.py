@@ -156,8 +156,7 @@ class Conditions:
             return tree
         if wanted not in _GRANULES:
             raise Unsayable(f"`{wanted}` is no granularity that the layer knows.")
-        cut = sqlglot.parse_one(f"DATE_TRUNC('{wanted}', x)", dialect="duckdb")
-        return mapped_columns(cut, lambda column: tree.copy() if column.name == "x" else column)
+        return _truncated(tree, wanted, standing.draft.place.target.dialect)
 
 
 def _is_date(tree: exp.Expr, standing: Standing) -> bool:
@@ -165,6 +164,16 @@ def _is_date(tree: exp.Expr, standing: Standing) -> bool:
         return False
     there = standing.draft.place.table.column(tree.name)
     return there is not None and there.native_type.strip().lower() in {"date", "date32"}
+
+
+def _truncated(tree: exp.Expr, granule: str, dialect: str) -> exp.Expr:
+    """Cut a time to a granule, in a spelling that the layer reads in this dialect."""
+    if dialect in {"mysql", "sqlite"}:
+        return exp.Anonymous(this="date_trunc", expressions=[exp.Literal.string(granule), tree.copy()])
+    if dialect == "bigquery":
+        return exp.DateTrunc(this=tree.copy(), unit=exp.Var(this=granule.upper()))
+    cut = sqlglot.parse_one(f"DATE_TRUNC('{granule}', x)", dialect="duckdb")
+    return mapped_columns(cut, lambda _: tree.copy())
 
 
 def _armed(tree: exp.Expr) -> exp.Expr:

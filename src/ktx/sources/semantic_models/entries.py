@@ -3,6 +3,7 @@
 The current spelling keeps `type_params` at the metric itself; where both spellings have a key, either is taken.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, cast, get_args
 
@@ -11,6 +12,7 @@ from ktx.sources.dbt_project.plain import (
     as_list,
     as_map,
     as_maps,
+    as_name,
     as_text,
     as_texts,
     expression_text,
@@ -32,6 +34,9 @@ from ktx.sources.semantic_models.model import (
 AGGREGATIONS: Final = frozenset(
     {"sum", "min", "max", "average", "count", "count_distinct", "sum_boolean", "median", "percentile"}
 )
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
 class BadEntry(ValueError):  # noqa: N818 - it says what is bad, and is always caught
@@ -130,6 +135,8 @@ def read_metric(entry: Mapping[str, object], path: str, *, model: str = "") -> M
         BadEntry: it has no name, is of no known type, or lacks what its type needs.
     """
     name = _name(entry)
+    if "calculation_method" in entry:
+        raise BadEntry(f"The metric `{name}` is written for dbt_metrics, which MetricFlow has replaced.")
     kind = as_text(entry.get("type")).lower() or "simple"
     if kind not in get_args(MetricType):
         raise BadEntry(f"The metric `{name}` has the unknown type `{kind}`.")
@@ -252,4 +259,6 @@ def _name(entry: Mapping[str, object]) -> str:
     name = as_text(entry.get("name"))
     if not name:
         raise BadEntry("An entry has no name.")
+    if _NAME.fullmatch(name) is None:
+        raise BadEntry(f"`{as_name(name)}` is no name: letters, digits and `_` are.")
     return name

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from ktx.sources.dbt_project.plain import as_flag, as_map, as_maps, as_text, is_map
+from ktx.sources.dbt_project.plain import as_flag, as_map, as_maps, as_name, as_text, is_map
 from ktx.sources.dbt_project.project import Node, Project
 from ktx.sources.semantic_models.entries import (
     BadEntry,
@@ -47,7 +47,7 @@ def read_semantics(project: Project, semantic_manifest: Mapping[str, object] | N
         ):
             into.extend(("", entry) for entry in as_maps(semantic_manifest.get(key)))
     for path, entry in raw_models:
-        what = f"semantic model {as_text(entry.get('name')) or '?'}"
+        what = f"semantic model {as_name(entry.get('name')) or '?'}"
         attempt(path, what, lambda path=path, entry=entry: add_model(read_semantic_model(entry, path)))
     for node in nodes:
         path = node.patch or ""
@@ -55,19 +55,19 @@ def read_semantics(project: Project, semantic_manifest: Mapping[str, object] | N
         attempt(path, f"semantic model {name}", lambda node=node: add_model(_current_model(node)))
         raw_here = as_maps(node.raw.get("metrics"))
         for entry in raw_here:
-            what = f"metric {as_text(entry.get('name')) or '?'}"
+            what = f"metric {as_name(entry.get('name')) or '?'}"
             attempt(
                 path,
                 what,
                 lambda path=path, entry=entry, name=name: add_metric(read_metric(entry, path, model=name)),
             )
     for path, entry in raw_metrics:
-        what = f"metric {as_text(entry.get('name')) or '?'}"
+        what = f"metric {as_name(entry.get('name')) or '?'}"
         attempt(path, what, lambda path=path, entry=entry: add_metric(read_metric(entry, path)))
     return Semantics(
         models=tuple(models[name] for name in sorted(models)),
         metrics=tuple(metrics[name] for name in sorted(metrics)),
-        saved_queries=tuple(sorted((path, as_text(entry.get("name"))) for path, entry in raw_saved)),
+        saved_queries=tuple(sorted((path, as_name(entry.get("name"))) for path, entry in raw_saved)),
         flaws=tuple(flaws),
     )
 

@@ -5,9 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from ktx.config.block import Block, Secret, known_keys, marks
-from ktx.config.connections import WarehouseConnection, is_warehouse
+from ktx.config.connections import SourceConnection, WarehouseConnection, is_warehouse
 from ktx.config.secrets import SecretRef
 from ktx.errors import KtxError
+from ktx.project import warehouse_ids
+from ktx.sources.connect import ensure_source, local_folder, reach_source
 from ktx.status.check import CAPABILITIES, Check, Scene
 from ktx.warehouse.connect import open_warehouse
 
@@ -31,18 +33,12 @@ def check_connections(scene: Scene) -> Iterator[Check]:
 
 
 def check_connection(scene: Scene, name: str) -> Check:
-    """Test one connection: its secrets, and unless the scene is fast, a query."""
+    """Test one connection: its settings and secrets, and unless the scene is fast, whether it answers."""
     connection = scene.config.connections[name]
     try:
         _reveal_secrets(connection, scene)
         if not isinstance(connection, WarehouseConnection):
-            return Check(
-                id="connection",
-                subject=name,
-                status="warn",
-                detail=f"{connection.driver}: this version of ktx does not read it yet",
-                fix="It can stay; nothing else depends on it.",
-            )
+            return _check_source(scene, name, connection)
         if scene.is_fast:
             detail = f"{connection.driver}: not contacted (--fast)"
             return Check(id="connection", subject=name, status="skip", detail=detail)
@@ -55,9 +51,32 @@ def check_connection(scene: Scene, name: str) -> Check:
             status="fail",
             detail=f"{connection.driver}: {error.message}",
             fix=error.hint,
-            needed_by=frozenset(CAPABILITIES) - {"search"} if is_warehouse(connection) else frozenset(),
+            needed_by=frozenset(CAPABILITIES) - {"search"}
+            if is_warehouse(connection)
+            else frozenset({"ingest"}),
+            exit_code=error.exit_code,
         )
     return Check(id="connection", subject=name, status="pass", detail=f"{connection.driver}: answers")
+
+
+def _check_source(scene: Scene, name: str, connection: SourceConnection) -> Check:
+    """Test a context source; one that is read from a folder of this machine is tested in full also when the scene is fast.
+
+    Raises:
+        KtxError: it could not be ingested as things stand.
+    """
+    ensure_source(
+        name,
+        connection,
+        project_dir=scene.root,
+        cache_dir=scene.project.state_dir,
+        warehouse_ids=warehouse_ids(scene.project),
+    )
+    if scene.is_fast and local_folder(connection, scene.root) is None:
+        detail = f"{connection.driver}: not contacted (--fast)"
+        return Check(id="connection", subject=name, status="skip", detail=detail)
+    found = reach_source(name, connection, project_dir=scene.root)
+    return Check(id="connection", subject=name, status="pass", detail=f"{connection.driver}: {found}")
 
 
 def _reveal_secrets(block: Block, scene: Scene) -> None:

@@ -1,23 +1,14 @@
 """Whether the configured language model could be asked, as far as this machine can tell."""
 
-import importlib.util
 from collections.abc import Iterator
 
 from ktx.config import env
-from ktx.config.model import BackendName, LlmConfig
+from ktx.config.model import LlmConfig
 from ktx.config.secrets import SecretRef
 from ktx.errors import ConfigError, ModelError
 from ktx.llm.connect import check_login, read_advice, read_roles
+from ktx.llm.installed import missing_extra
 from ktx.status.check import Check, Scene
-
-_PACKAGE_BY_BACKEND: dict[BackendName, tuple[str, str]] = {
-    "anthropic": ("anthropic", "anthropic"),
-    "gateway": ("anthropic", "anthropic"),
-    "vertex": ("anthropic", "vertex"),
-    "claude-code": ("claude_agent_sdk", "claude-code"),
-    "codex": ("openai_codex", "codex"),
-}
-"""The module that a backend needs, and the extra that installs it."""
 
 
 def check_llm(scene: Scene) -> Iterator[Check]:
@@ -28,8 +19,8 @@ def check_llm(scene: Scene) -> Iterator[Check]:
         detail = "no language model; scan, search and queries need none"
         yield Check(id="llm", status="skip", detail=detail, fix="`ktx setup --llm-backend …` adds one.")
         return
-    module, extra = _PACKAGE_BY_BACKEND[backend]
-    if importlib.util.find_spec(module) is None:
+    extra = missing_extra(backend)
+    if extra is not None:
         yield Check(
             id="llm",
             status="fail",

@@ -165,7 +165,7 @@ def bigquery_driver(connection_id: str, settings: BigquerySettings) -> Driver:
         capabilities=Capabilities(),
         sample=_sample,
         text_type="STRING",
-        has_nested_columns=True,
+        records="dotted",
         history=HistoryReader(
             statement=history_statement(settings.location),
             advice="Set `location`, and give the user bigquery.jobs.listAll on the project (role Resource Viewer).",

@@ -57,6 +57,7 @@ _CATALOG = CatalogQueries(
         FROM duckdb_constraints()
         WHERE constraint_type = 'FOREIGN KEY' AND database_name = current_database()
     """,
+    spells_records=True,
 )
 """DuckDB keeps foreign keys inside one schema, so the target's schema is the table's own. A table with a collation of its own has
 no row estimate: only the database knows which of its texts are equal."""
@@ -71,6 +72,7 @@ def duckdb_driver(connection_id: str, path: Path) -> Driver:
         open_session=lambda: DuckdbSession(connection_id, path),
         catalog=_CATALOG,
         most_profile_cells=20_000,
+        records="wrapped",
     )
 
 

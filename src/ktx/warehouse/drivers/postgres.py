@@ -31,17 +31,30 @@ _CATALOG = CatalogQueries(
           AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
     """,
     columns="""
-        SELECT n.nspname AS schema_name, c.relname AS table_name, a.attname AS column_name, a.attnum AS ordinal,
+        WITH RECURSIVE field AS (
+            SELECT n.nspname AS schema_name, c.relname AS table_name, CAST(a.attname AS TEXT) AS column_name,
+                   a.atttypid AS type_id, a.atttypmod AS modifier, NOT a.attnotnull AS is_nullable,
+                   col_description(c.oid, a.attnum) AS comment, ARRAY[CAST(a.attnum AS INTEGER)] AS place
+            FROM pg_attribute AS a
+            JOIN pg_class AS c ON c.oid = a.attrelid
+            JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+              AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+              AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+            UNION ALL
+            SELECT f.schema_name, f.table_name, f.column_name || '.' || a.attname, a.atttypid, a.atttypmod, TRUE, NULL,
+                   f.place || CAST(a.attnum AS INTEGER)
+            FROM field AS f
+            JOIN pg_type AS t ON t.oid = f.type_id AND t.typtype = 'c'
+            JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+            WHERE strpos(a.attname, '.') = 0 AND (strpos(f.column_name, '.') = 0 OR cardinality(f.place) > 1)
+        )
+        SELECT f.schema_name, f.table_name, f.column_name,
+               row_number() OVER (PARTITION BY f.schema_name, f.table_name ORDER BY f.place) AS ordinal,
                CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
-                    ELSE format_type(a.atttypid, a.atttypmod) END AS native_type,
-               NOT a.attnotnull AS is_nullable, col_description(c.oid, a.attnum) AS comment
-        FROM pg_attribute AS a
-        JOIN pg_class AS c ON c.oid = a.attrelid
-        JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        JOIN pg_type AS t ON t.oid = a.atttypid
-        WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
-          AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-          AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+                    ELSE format_type(f.type_id, f.modifier) END AS native_type,
+               f.is_nullable, f.comment
+        FROM field AS f JOIN pg_type AS t ON t.oid = f.type_id
     """,
     keys="""
         SELECT n.nspname AS schema_name, c.relname AS table_name, x.relname AS constraint_name,
@@ -114,6 +127,7 @@ def postgres_driver(
         dialect="postgres",
         open_session=lambda: LibpqSession(connection_id, address, options=_OPTIONS),
         catalog=_CATALOG,
+        records="wrapped",
         sample=_sample,
         history=HistoryReader(
             statement=lambda _: _HISTORY,

@@ -1,0 +1,2 @@
+select id, name, segment, country
+from {{ source('app', 'customers') }}
