@@ -292,6 +292,17 @@ def test_a_source_file_that_a_person_broke_is_named_and_left_byte_for_byte(
     assert any("It is left as it is." in one.detail for one in report.unmapped)
 
 
+def test_a_broken_file_of_a_person_changes_nothing_that_refers_to_it(tmp_path: Path) -> None:
+    with sample("lookml", tmp_path / "x") as made:
+        made.ingest()
+        before = files(made.project)
+        path = made.project.semantic_dir / "warehouse" / "orders.yaml"
+        path.write_text("name: [")
+        report = made.report()
+        assert report.commit is None
+        assert files(made.project) == {**before, "semantic-layer/warehouse/orders.yaml": b"name: ["}
+
+
 def test_a_persons_uncommitted_edit_stays_theirs_in_the_file_and_out_of_the_commit(small: Project) -> None:
     path = small.semantic_dir / "warehouse" / "orders.yaml"
     text = path.read_text().replace("name: orders\n", "name: orders  # mine\n", 1)

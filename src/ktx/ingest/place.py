@@ -73,6 +73,7 @@ class _Placer:
         self.names: dict[str, Artifact] = {}
         self.unmapped: list[Unmapped] = []
         self.defined: set[tuple[Artifact, str]] = set()
+        self.unreadable: set[Artifact] = set()
 
     def name(self, definition: Definition) -> None:
         """Find the artifact of a definition."""
@@ -95,6 +96,7 @@ class _Placer:
         artifact = self.names[definition.name]
         problem = self.draft.problem(artifact)
         if problem is not None:
+            self.unreadable.add(artifact)
             self._report(definition, f"definition {definition.name}", f"{problem} It is left as it is.")
             return
         layered = self.draft.layer(artifact.connection_id).sources.get(artifact.name)
@@ -147,11 +149,15 @@ class _Placer:
             "source": self.source_id,
             **{key: _plain(value) for key, value in page.head.items() if key not in _OWN_HEAD},
         }
-        for key, value in page_entries(head, _without_dangling(body, set(keys))).items():
+        said = page_entries(head, _without_dangling(body, set(keys)))
+        # References into a file that cannot be read just now cannot be judged, so the page waits as it is.
+        waits = any(one.name in body or one.name in " ".join(known) for one in self.unreadable)
+        present = self.draft.entries(page_artifact(page.key)) if waits else {}
+        for key, value in said.items():
             yield Change(
                 artifact=page_artifact(page.key),
                 entry=key,
-                value=value,
+                value=present.get(key, value),
                 source=self.source_id,
                 by="import",
                 unit=IMPORT,
@@ -334,7 +340,10 @@ class _Placer:
         whole = self.names.get(name)
         head, _, entity = name.rpartition(".")
         artifact = whole or self.names.get(head)
-        if artifact is None or (whole is None and (artifact, entity) not in self.defined):
+        if artifact is None:
+            return None
+        # What a file holds that cannot be read just now is not known to be gone.
+        if whole is None and (artifact, entity) not in self.defined and artifact not in self.unreadable:
             return None
         text = artifact.name if whole else f"{artifact.name}.{entity}"
         return f"{artifact.connection_id}/{text}" if has_prefix else text
