@@ -145,7 +145,7 @@ class Place:
     def kept(self) -> int:
         """Answers that are kept: single ones, and those of finished units."""
         with contextlib.closing(sqlite3.connect(self.root / ".ktx" / FILE_NAME, timeout=30)) as store:
-            (answers,) = store.execute("SELECT count(*) FROM answer").fetchone()
+            (answers,) = store.execute("SELECT count(*) FROM answer WHERE key <> 'begun'").fetchone()
             (units,) = store.execute("SELECT count(*) FROM unit").fetchone()
         return answers + STEPS * units
 
@@ -299,7 +299,8 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
 
         def fill() -> None:
             stat = os.statvfs(full)
-            (full / "ballast").write_bytes(b"x" * (stat.f_bavail * stat.f_frsize - room_kib * 1024))
+            with contextlib.suppress(OSError):  # somebody else was quicker
+                (full / "ballast").write_bytes(b"x" * (stat.f_bavail * stat.f_frsize - room_kib * 1024))
 
         def script(request) -> Reply:
             if len(server.requests) == at_request:
@@ -327,7 +328,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
         place.git("fsck", "--strict")
         assert len(server.requests) - UNITS * STEPS <= AT_ONCE
         if at_request:
-            assert len(server.requests) - count <= 1
+            assert len(server.requests) - count <= AT_ONCE
     finally:
         subprocess.run(["umount", "-l", str(full)], check=True)
 

@@ -106,11 +106,11 @@ class Base:
         if artifact.kind == "source":
             known = self.source_files.get(artifact.connection_id, {}).get(artifact.name)
             return known[1] if known else None
-        return _read(self.path(artifact))
+        return read_or_none(self.path(artifact))
 
     def shared_text(self, key: str) -> str | None:
         """Give a shared page's text on disk."""
-        return _read(page_path(self.wiki_dir, key))
+        return read_or_none(page_path(self.wiki_dir, key))
 
     @cached_property
     def _files(self) -> dict[str, list[LayerFile]]:
@@ -271,7 +271,8 @@ class Draft:
         return self.base.path(artifact).relative_to(self.base.root).as_posix()
 
 
-def _read(path: Path) -> str | None:
+def read_or_none(path: Path) -> str | None:
+    """Give a file's text; None when there is no such file, or no text."""
     try:
         return read_text(path)
     except (OSError, UnicodeDecodeError):
