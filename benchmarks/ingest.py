@@ -88,7 +88,9 @@ def one_size(folder: Path, url: str, *, units: int, at_once: int, tables: int) -
         database.execute(f"CREATE TABLE t{number} (id INTEGER PRIMARY KEY, status TEXT, amount REAL)")
     database.commit()
     database.close()
-    project = create_project(folder, config_text=_CONFIG.format(url=url, at_once=at_once), is_existing_ok=True)
+    project = create_project(
+        folder, config_text=_CONFIG.format(url=url, at_once=at_once), is_existing_ok=True
+    )
     ingest(project, ["shop"])
     marks: dict[str, float] = {}
     before_kib = 0
@@ -105,7 +107,9 @@ def one_size(folder: Path, url: str, *, units: int, at_once: int, tables: int) -
                 pass
 
     items = tuple(
-        TextItem(label=f"note{n}", content=f"Rule {n}: amounts of t{n % tables}.".encode(), name=f"note{n}.md")
+        TextItem(
+            label=f"note{n}", content=f"Rule {n}: amounts of t{n % tables}.".encode(), name=f"note{n}.md"
+        )
         for n in range(units)
     )
     given = Given(source_id="notes", driver="text", source=TextSource(items=items, writable_ids=("shop",)))
@@ -144,8 +148,12 @@ def show(units: int, told: dict[str, object], *, latency_s: float, at_once: int)
     ideal_s = units * STEPS * latency_s / at_once + latency_s
     stages = " ".join(f"{name} {seconds:.1f}" for name, seconds in dict(told["stages"]).items())  # type: ignore[call-overload]
     more_kib = value["peak_kib"] - value["before_kib"]
-    print(f"{units} units at concurrency {at_once}, {latency_s} s a step; {told['files']} files in one commit")
-    print(f"   units  {value['units_s']:.1f} s, the model's own {ideal_s:.1f} s, ratio {value['units_s'] / ideal_s:.3f}")
+    print(
+        f"{units} units at concurrency {at_once}, {latency_s} s a step; {told['files']} files in one commit"
+    )
+    print(
+        f"   units  {value['units_s']:.1f} s, the model's own {ideal_s:.1f} s, ratio {value['units_s'] / ideal_s:.3f}"
+    )
     print(f"   stages {stages}")
     print(f"   cpu    {value['cpu_s']:.1f} s, {value['cpu_s'] / units * 1000:.0f} ms a unit")
     print(
@@ -158,7 +166,9 @@ def show(units: int, told: dict[str, object], *, latency_s: float, at_once: int)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--latency", type=float, default=1.0)

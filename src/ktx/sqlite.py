@@ -6,7 +6,7 @@ This module is the only importer of `sqlite3`; the SQLite warehouse driver reach
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ktx.errors import OutsideError
 
@@ -82,11 +82,8 @@ def open_state(path: Path, *, migrations: Sequence[str], timeout_s: float = 30.0
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.touch(mode=0o600)  # SQLite gives the files beside it the same permissions
-    connection = cast(
-        "_State",
-        sqlite3.connect(
-            path, timeout=timeout_s, isolation_level=None, check_same_thread=False, factory=_State
-        ),
+    connection = sqlite3.connect(
+        path, timeout=timeout_s, isolation_level=None, check_same_thread=False, factory=_State
     )
     connection.path = path
     try:

@@ -95,7 +95,11 @@ class Forker:
         return int(self._program.stdout.readline())
 
     def start(
-        self, arguments: Sequence[object], *, environment: Mapping[str, str] | None = None, max_file_bytes: int = 0
+        self,
+        arguments: Sequence[object],
+        *,
+        environment: Mapping[str, str] | None = None,
+        max_file_bytes: int = 0,
     ) -> Running:
         """Start `ktx ARGUMENTS`."""
         self._count += 1

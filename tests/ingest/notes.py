@@ -52,7 +52,8 @@ def told(
 def notes(**contents: str) -> TextSource:
     """Notes by name, each a unit of its own."""
     items = tuple(
-        TextItem(label=name, content=content.encode(), name=f"{name}.md") for name, content in contents.items()
+        TextItem(label=name, content=content.encode(), name=f"{name}.md")
+        for name, content in contents.items()
     )
     return TextSource(items=items, writable_ids=("shop",))
 

@@ -18,7 +18,7 @@ from ktx.ingest.sources import Given, ingest_source
 from ktx.project import Project, create_project, ensure_state_dir, open_project, project_lock, warehouse_ids
 from ktx.sources.text.source import TextItem, TextSource
 from llmrig.rigs import RIGS, Rig
-from modelserver.replies import Reply, call, calls, refusal, structured, text
+from modelserver.replies import Reply, calls, refusal, structured, text
 
 SECRET = "correct-horse-battery-staple"
 PERSONS_PAGE = "---\nsummary: What the team agreed on.\n---\n# Rules\n\nWeeks begin on Monday.\n"
@@ -146,9 +146,7 @@ def scripted(replies: Mapping[str, Sequence[Reply]]) -> Callable[..., Reply]:
     pytest.param("claude-code", marks=[pytest.mark.claude, pytest.mark.slow]),
     pytest.param("codex", marks=[pytest.mark.codex, pytest.mark.slow]),
 ])  # fmt: skip
-def rig(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with RIGS[request.param](tmp_path, monkeypatch.setenv) as running:
         monkeypatch.setenv("SHOP_PASSWORD", SECRET)
         yield running
@@ -187,7 +185,16 @@ def make_project(rig: Rig, **llm: object) -> Project:
     (project.wiki_dir / "global").mkdir(parents=True, exist_ok=True)
     (project.wiki_dir / "global" / "team-rules.md").write_text(PERSONS_PAGE)
     git(project, "add", "-A")
-    git(project, "-c", "user.name=Ana", "-c", "user.email=ana@example.com", "commit", "-qm", "Write down the rules")
+    git(
+        project,
+        "-c",
+        "user.name=Ana",
+        "-c",
+        "user.email=ana@example.com",
+        "commit",
+        "-qm",
+        "Write down the rules",
+    )
     config["llm"] = {"provider": provider, "models": {"default": rig.model}, **llm}
     (root / "ktx.yaml").write_text(dumped(config))
     git(project, "-c", "user.name=Ana", "-c", "user.email=ana@example.com", "commit", "-qam", "Name a model")
@@ -308,13 +315,14 @@ def test_a_spent_budget_stops_asking_and_what_was_done_lands(rig: Rig) -> None:
     total = rig.server.bill.total
     assert total.prompt_tokens + total.output_tokens <= limit
     by_status = {unit.status for unit in report.units}
-    print("SPENT", rig.name, total.prompt_tokens + total.output_tokens, [u.status for u in report.units], [u.detail for u in report.units])
     assert {"done", "not-run"} <= by_status
     assert report.exit_code == 3
     (stopped,) = {unit.detail for unit in report.units if "llm.budget" in unit.detail}
     assert "is used up" in stopped
     done = {unit.label for unit in report.units if unit.status == "done"}
-    assert {file.stem for file in (project.wiki_dir / "global").glob("fact-*")} == {f"fact-{name}" for name in done}
+    assert {file.stem for file in (project.wiki_dir / "global").glob("fact-*")} == {
+        f"fact-{name}" for name in done
+    }
     # A run with room again pays for what is left; where ktx keeps the loop, not even for the steps that were answered.
     start = len(rig.server.requests)
     config = (project.root / "ktx.yaml").read_text()

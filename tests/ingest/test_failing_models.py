@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.notes import label, notes, note_project, page, pages, told
+from ingest.notes import label, note_project, notes, page, pages, told
 from modelserver.replies import (
     Reply,
     calls,

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from ingest.forked import Ended, Forker, open_forker
 from ktx.files import digest
 from ktx.ingest.runs import FILE_NAME
 from ktx.project import create_project
-from modelserver.replies import Reply, call, calls, text
+from modelserver.replies import Reply, calls, text
 from modelserver.server import ModelServer
 
 UNITS, STEPS, AT_ONCE, KILLS = 12, 3, 4, 100
@@ -80,7 +80,9 @@ def work(request) -> Reply:
     yaml = f"name: m{n}\nmeasures:\n  - {{name: paid{n}, expr: sum(total), filter: status = 'paid'}}\n"
     page = {"key": f"area-{n}", "summary": f"Area {n}.", "body": f"# Area {n}\n\nUse `m{n}.paid{n}`.\n"}
     steps = (
-        calls(("read_source", {"connection_id": "shop", "name": f"m{n}"}), ("search", {"query": f"area {n}"})),
+        calls(
+            ("read_source", {"connection_id": "shop", "name": f"m{n}"}), ("search", {"query": f"area {n}"})
+        ),
         calls(("write_source", {"connection_id": "shop", "yaml": yaml}), ("write_page", page)),
         text(f"One measure and one page for area {n}."),
     )
@@ -89,7 +91,9 @@ def work(request) -> Reply:
 
 def write_dbt(folder: Path) -> None:
     folder.mkdir()
-    (folder / "dbt_project.yml").write_text("name: areas\nversion: '1.0'\nprofile: x\nmodel-paths: [models]\n")
+    (folder / "dbt_project.yml").write_text(
+        "name: areas\nversion: '1.0'\nprofile: x\nmodel-paths: [models]\n"
+    )
     for n in range(UNITS):
         mine = folder / "models" / f"area{n}"
         mine.mkdir(parents=True)
@@ -189,7 +193,9 @@ def test_a_hundred_kills_end_in_the_same_tree_and_repeat_no_kept_answer(
             assert ended.code in (0, -9), ended.said
             is_done = ended.code == 0
             kills += not is_done
-            server.wait_until(lambda server: all(one.is_finished or one.is_disconnected for one in server.requests))
+            server.wait_until(
+                lambda server: all(one.is_finished or one.is_disconnected for one in server.requests)
+            )
             paid, kept = len(server.requests) - asked_before, kept_or_none(place) - kept_before
             assert 0 <= paid - kept <= (0 if is_done else AT_ONCE)
             lost += paid - kept
@@ -207,7 +213,6 @@ def test_a_hundred_kills_end_in_the_same_tree_and_repeat_no_kept_answer(
         assert len(server.requests) == again
         shutil.rmtree(place.folder)
     assert round_ < KILLS / 2
-    print("KILLS", kills, "ROUNDS", round_, "WHOLE", whole_s, landings)
 
 
 def kept_or_none(place: Place) -> int:
@@ -224,7 +229,9 @@ def test_a_kill_between_journal_and_commit_is_made_up_for_by_the_next_run(
     fifo, bin_ = tmp_path / "blocked", tmp_path / "bin"
     bin_.mkdir()
     os.mkfifo(fifo)
-    program = GIT.replace("BLOCKED", blocked).replace("FIFO", str(fifo)).replace("GIT", shutil.which("git") or "")
+    program = (
+        GIT.replace("BLOCKED", blocked).replace("FIFO", str(fifo)).replace("GIT", shutil.which("git") or "")
+    )
     (bin_ / "git").write_text(program)
     (bin_ / "git").chmod(0o755)
     head = place.git("rev-parse", "HEAD")
@@ -277,13 +284,21 @@ def test_a_users_uncommitted_work_survives_byte_for_byte(place: Place) -> None:
     assert {file: file.read_bytes() for file in mine} == mine
     assert place.git("ls-files", "--stage", "notes.txt", "ktx.yaml") == index
     assert place.git("show", "--name-only", "--format=", "HEAD").split() == sorted(
-        [f"semantic-layer/shop/m{n}.yaml" for n in range(UNITS)] + [f"wiki/global/area-{n}.md" for n in range(UNITS) if n != 3]
+        [f"semantic-layer/shop/m{n}.yaml" for n in range(UNITS)]
+        + [f"wiki/global/area-{n}.md" for n in range(UNITS) if n != 3]
     )
-    assert place.git("status", "--porcelain").splitlines() == [" M ktx.yaml", "AM notes.txt", "?? wiki/global/area-3.md"]
+    assert place.git("status", "--porcelain").splitlines() == [
+        " M ktx.yaml",
+        "AM notes.txt",
+        "?? wiki/global/area-3.md",
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small file system; run as root")
-@pytest.mark.parametrize(("room_kib", "at_request"), [(4, 0), (400, 0), (20, UNITS * STEPS), (100, UNITS * STEPS), (200, UNITS * STEPS)])
+@pytest.mark.parametrize(
+    ("room_kib", "at_request"),
+    [(4, 0), (400, 0), (20, UNITS * STEPS), (100, UNITS * STEPS), (200, UNITS * STEPS)],
+)
 def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
     scanned: Path, tmp_path: Path, server: ModelServer, forker: Forker, room_kib: int, at_request: int
 ) -> None:
@@ -312,8 +327,6 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
             fill()
 
         ended = place.ingest()
-
-        print("FULL", room_kib, at_request, ended.code, ended.said[-400:].splitlines()[-3:], len(server.requests))
         errors = [line for line in ended.said.splitlines() if line.startswith("error")]
         assert ended.code in (0, 3), ended.said
         assert "Traceback" not in ended.said

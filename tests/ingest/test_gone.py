@@ -124,7 +124,10 @@ def test_pages_that_notion_does_not_give_stay_and_a_page_in_its_trash_goes(
     notion.faults.clear()
     doomed = [page for page in notion.workspace.pages.values() if page.title in ("VAT", "Currencies")]
     assert len(doomed) == 2
-    edited, vat = page_saying(project, "Everything is in NOK"), page_saying(project, "Amounts in reports are without VAT")
+    edited, vat = (
+        page_saying(project, "Everything is in NOK"),
+        page_saying(project, "Amounts in reports are without VAT"),
+    )
     edited.write_text(edited.read_text().replace("Everything is in NOK", "Nearly everything is in NOK"))
     for page in doomed:
         page.in_trash = True

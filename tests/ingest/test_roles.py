@@ -49,7 +49,9 @@ def by_role(**scripts: Callable[..., Reply] | Sequence[Reply]) -> Callable[..., 
     return script
 
 
-def test_triage_skips_what_is_worth_nothing_and_is_paid_for_once(project: Project, server: ModelServer) -> None:
+def test_triage_skips_what_is_worth_nothing_and_is_paid_for_once(
+    project: Project, server: ModelServer
+) -> None:
     def triage(request) -> Reply:
         lane = "full" if "Finance handbook" in request.prompt_text else "skip"
         return structured({"lane": lane, "reason": "as its title says"})
@@ -57,7 +59,10 @@ def test_triage_skips_what_is_worth_nothing_and_is_paid_for_once(project: Projec
     server.script(
         by_role(
             triage=triage,
-            unit=(calls(page("refunds", "# Refunds\n\nA refund counts on the day it is paid.\n")), text("Done.")),
+            unit=(
+                calls(page("refunds", "# Refunds\n\nA refund counts on the day it is paid.\n")),
+                text("Done."),
+            ),
         )
     )
     with notion_team.serve() as notion:
@@ -72,7 +77,9 @@ def test_triage_skips_what_is_worth_nothing_and_is_paid_for_once(project: Projec
         worked = [unit for unit in report.units if unit.status == "done"]
         assert asked(server).count("triage") == len(report.units)
         assert asked(server).count("unit") == 2 * len(worked)
-        assert {request.model for request in server.requests if role_of(request) == "triage"} == {"claude-haiku-5-5"}
+        assert {request.model for request in server.requests if role_of(request) == "triage"} == {
+            "claude-haiku-5-5"
+        }
         count = len(server.requests)
         again = told(project, source, source_id="notion")
         assert (again.commit, len(server.requests)) == (None, count)
@@ -96,7 +103,9 @@ def test_a_curator_chooses_and_what_is_left_comes_later_without_being_paid_again
     server.script(
         by_role(
             unit=lambda request: (
-                text("Done.") if request.assistant_turns else calls(page(label(request), f"# {label(request)}\n\nA rule.\n"))
+                text("Done.")
+                if request.assistant_turns
+                else calls(page(label(request), f"# {label(request)}\n\nA rule.\n"))
             ),
             curator=lambda _: structured({"keys": ["topic4", "nonsense", "topic2", "topic0"]}),
         )
@@ -136,7 +145,9 @@ def old_and_new(project: Project, server: ModelServer, repair: Sequence[Reply]) 
     return told(project, notes(takes="The old rule is gone.", writes="There is a new rule."))
 
 
-def test_repair_mends_what_breaks_only_after_merging_and_is_asked_once(project: Project, server: ModelServer) -> None:
+def test_repair_mends_what_breaks_only_after_merging_and_is_asked_once(
+    project: Project, server: ModelServer
+) -> None:
     mended = calls(page("new-rule", "# New rule\n\nIt takes the place of an older one.\n"))
 
     report = old_and_new(project, server, (mended, text("Mended.")))

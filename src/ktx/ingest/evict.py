@@ -24,9 +24,7 @@ def evictions(
     return tuple(_evictions(draft, source_id, wanted, snapshot))
 
 
-def with_known_evidence(
-    draft: Draft, changes: Iterable[Change], snapshot: Snapshot
-) -> tuple[Change, ...]:
+def with_known_evidence(draft: Draft, changes: Iterable[Change], snapshot: Snapshot) -> tuple[Change, ...]:
     """Let what is said as before keep the evidence that an incomplete snapshot lacks; a complete one leaves changes as they are."""
     if snapshot.is_complete:
         return tuple(changes)

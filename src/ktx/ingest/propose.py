@@ -198,7 +198,9 @@ async def _work_through(
                 result = await _one(run, plan, runtime, overview, progress)
                 progress.at_work -= 1
                 if plan.key in progress.stopped:
-                    if progress.at_work:  # what others have set aside is not spent yet: go on with fewer at once
+                    if (
+                        progress.at_work
+                    ):  # what others have set aside is not spent yet: go on with fewer at once
                         progress.stopped.remove(plan.key)
                         queue.append(plan)
                         return

@@ -603,7 +603,9 @@ def _message(work: Work, merged: Merged) -> str:
         for name, entries in sorted(by_artifact.items())
     ]
     more = [f"and {len(lines) - 60} more"] if len(lines) > 60 else []
-    return f"Ingest {work.given.source_id}: {', '.join(counts) or 'evidence alone'}\n\n" + "\n".join([*lines[:60], *more])
+    return f"Ingest {work.given.source_id}: {', '.join(counts) or 'evidence alone'}\n\n" + "\n".join(
+        [*lines[:60], *more]
+    )
 
 
 def _report(work: Work, error: KtxError | None, *, seconds: float) -> SourceReport:

@@ -47,6 +47,12 @@ _INSERT: Final = f"INSERT INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,
 _SELECT: Final = f"SELECT {_COLUMNS} FROM calls WHERE at >= ? ORDER BY id"  # noqa: S608 - our own constant
 
 
+_SPENT = (
+    "SELECT COALESCE(SUM(uncached_input + cache_write_5m + cache_write_1h + cache_read + output), 0), "
+    "COALESCE(SUM(cost_usd), 0) FROM calls"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One request, or one loop of a backend that runs its own. `outcome` is `ok` or a failure's kind."""
@@ -172,11 +178,8 @@ class Ledger:
         return self._spent("run = ?", run)
 
     def _spent(self, condition: str, *values: str) -> tuple[int, float]:
-        row = self._connection.execute(
-            "SELECT COALESCE(SUM(uncached_input + cache_write_5m + cache_write_1h + cache_read + output), 0), "
-            f"COALESCE(SUM(cost_usd), 0) FROM calls WHERE {condition}",  # noqa: S608 - our own conditions
-            values,
-        ).fetchone()
+        statement = f"{_SPENT} WHERE {condition}"
+        row = self._connection.execute(statement, values).fetchone()
         return int(row[0]), float(row[1])
 
     def close(self) -> None:
