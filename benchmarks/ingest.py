@@ -8,6 +8,7 @@ one run:
 
 - `units`: the wall time of the units alone, and its ratio to the model's own latency, which is steps x units x latency / at once: 1.00
   would be no time of ours at all. One call at the beginning warms the prompt cache while the others wait; it is counted as the model's.
+- `a call`: the mean time of one call as ktx saw it; what it is above `--latency` is the provider's work, the wire, and ours around it.
 - `stages`: the wall time of every stage; what is not `propose` is work of ours after the model is done, and grows with the units.
 - `cpu`: processor time of the whole run, per unit; the figure to compare on a machine that does other things as well.
 - `peak`: the most memory that the process held, of it before the units, and how much more a unit takes.
@@ -126,10 +127,13 @@ def one_size(folder: Path, url: str, *, units: int, at_once: int, tables: int) -
 
     report, wall_s, cpu_s = run()
     assert {unit.status for unit in report.units} == {"done"}, report.error  # type: ignore[attr-defined]
+    with sqlite3.connect(project.state_dir / LEDGER_NAME) as ledger:
+        (call_s,) = ledger.execute("SELECT avg(duration_s) FROM calls").fetchone()
     asked, peak_kib = calls(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     again, again_s, _ = run()
     return {
         "units_s": marks["ended"] - marks["began"],
+        "call_s": call_s,
         "wall_s": wall_s,
         "cpu_s": cpu_s,
         "stages": {one.stage: one.seconds for one in report.stages},  # type: ignore[attr-defined]
@@ -154,6 +158,7 @@ def show(units: int, told: dict[str, object], *, latency_s: float, at_once: int)
     print(
         f"   units  {value['units_s']:.1f} s, the model's own {ideal_s:.1f} s, ratio {value['units_s'] / ideal_s:.3f}"
     )
+    print(f"   a call {value['call_s']:.3f} s on average")
     print(f"   stages {stages}")
     print(f"   cpu    {value['cpu_s']:.1f} s, {value['cpu_s'] / units * 1000:.0f} ms a unit")
     print(

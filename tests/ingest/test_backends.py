@@ -297,7 +297,6 @@ def test_a_run_lands_what_is_valid_in_one_commit_and_nothing_else_happens(rig: R
 
 
 def test_a_spent_budget_stops_asking_and_what_was_done_lands(rig: Rig) -> None:
-    """The judge, who is asked after the units, spends of the same budget."""
     notes = {f"n{number}": f"Fact {number}." for number in range(6)}
     limit = 40_000
     project = make_project(rig, budget={"tokens": limit})
