@@ -13,7 +13,7 @@ from ktx.errors import ConfigError
 from ktx.ingest.apply import RUN_TRAILER, apply, order_of
 from ktx.ingest.artifact import Artifact
 from ktx.ingest.curate import curate, in_order
-from ktx.ingest.draft import Draft
+from ktx.ingest.draft import Draft, read_or_none
 from ktx.ingest.evict import evictions, has_model_entries, with_known_evidence
 from ktx.ingest.gate import dropped_findings, gate, no_mending
 from ktx.ingest.halt import run_async
@@ -254,6 +254,9 @@ def _merged_anew(draft: Draft, work: Work) -> Merged:
     """Put the changes into the files as they are now: a person may have edited one while the run went on."""
     if work.gated is None:
         raise AssertionError("the gate has not run")
+    touched = {change.artifact for change in work.gated.changes}
+    if all(read_or_none(work.base.path(one)) == work.base.text(one) for one in touched):
+        return work.gated.merged
     return merge(draft, work.gated.changes, removed_files=_removed_by_people(work))
 
 
