@@ -224,15 +224,16 @@ def _tool(
 
 
 def _note(desk: Desk, tool: str, about: str, detail: str, *, is_error: bool) -> None:
-    desk.calls.append(
-        Call(
-            number=len(desk.calls) + 1,
-            tool=tool,
-            about=about[:120],
-            outcome="error" if is_error else "ok",
-            detail=detail[:400],
+    with desk.lock:  # tools that only read run at the same time
+        desk.calls.append(
+            Call(
+                number=len(desk.calls) + 1,
+                tool=tool,
+                about=about[:120],
+                outcome="error" if is_error else "ok",
+                detail=detail[:400],
+            )
         )
-    )
 
 
 def _search(desk: Desk, around: Surroundings, given: SearchInput) -> str:
