@@ -11,7 +11,7 @@ one run:
 - `a call`: the mean time of one call as ktx saw it; what it is above `--latency` is the provider's work, the wire, and ours around it.
 - `stages`: the wall time of every stage; what is not `propose` is work of ours after the model is done, and grows with the units.
 - `cpu`: processor time of the whole run, per unit; the figure to compare on a machine that does other things as well.
-- `peak`: the most memory that the process held, of it before the units, and how much more a unit takes.
+- `peak`: the most memory that the process held, and had held before and after the units; the rest is the commit, which is one whole.
 - `again`: the second run on the same sources: its wall time, the calls that it made, and whether it committed (it must not).
 """
 
@@ -104,6 +104,7 @@ def one_size(folder: Path, url: str, *, units: int, at_once: int, tables: int) -
                 before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             case StageFinished(stage="units"):
                 marks["ended"] = time.perf_counter()
+                marks["after_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             case _:
                 pass
 
@@ -138,6 +139,7 @@ def one_size(folder: Path, url: str, *, units: int, at_once: int, tables: int) -
         "cpu_s": cpu_s,
         "stages": {one.stage: one.seconds for one in report.stages},  # type: ignore[attr-defined]
         "before_kib": before_kib,
+        "after_kib": marks["after_kib"],
         "peak_kib": peak_kib,
         "files": len(report.files),  # type: ignore[attr-defined]
         "again_s": again_s,
@@ -151,7 +153,6 @@ def show(units: int, told: dict[str, object], *, latency_s: float, at_once: int)
     value = {key: float(one) for key, one in told.items() if isinstance(one, int | float)}
     ideal_s = units * STEPS * latency_s / at_once + latency_s
     stages = " ".join(f"{name} {seconds:.1f}" for name, seconds in dict(told["stages"]).items())  # type: ignore[call-overload]
-    more_kib = value["peak_kib"] - value["before_kib"]
     print(
         f"{units} units at concurrency {at_once}, {latency_s} s a step; {told['files']} files in one commit"
     )
@@ -162,7 +163,7 @@ def show(units: int, told: dict[str, object], *, latency_s: float, at_once: int)
     print(f"   stages {stages}")
     print(f"   cpu    {value['cpu_s']:.1f} s, {value['cpu_s'] / units * 1000:.0f} ms a unit")
     print(
-        f"   peak   {value['peak_kib'] / 1024:.0f} MiB, before the units {value['before_kib'] / 1024:.0f} MiB, {more_kib / units:.0f} KiB a unit"
+        f"   peak   {value['peak_kib'] / 1024:.0f} MiB; before the units {value['before_kib'] / 1024:.0f}, after them {value['after_kib'] / 1024:.0f}"
     )
     print(
         f"   again  {value['again_s']:.1f} s, {told['again_calls']} calls, commit: {told['again_commit']}",
@@ -187,6 +188,7 @@ def main() -> None:
         print(json.dumps(size))
         return
     peaks: list[float] = []
+    afters: list[float] = []
     for units in (given.few, given.units):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "project").mkdir()
@@ -200,7 +202,10 @@ def main() -> None:
                 )  # fmt: skip
             show(units, told, latency_s=given.latency, at_once=given.at_once)
             peaks.append(float(told["peak_kib"]))
-    print(f"peak memory of {given.units} units relative to {given.few}: {peaks[1] / peaks[0]:.2f}")
+            afters.append(float(told["after_kib"]))
+    print(
+        f"memory of {given.units} units relative to {given.few}: at work {afters[1] / afters[0]:.2f}, in all {peaks[1] / peaks[0]:.2f}"
+    )
 
 
 if __name__ == "__main__":

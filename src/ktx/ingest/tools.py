@@ -224,14 +224,15 @@ def _tool(
 
 
 def _note(desk: Desk, tool: str, about: str, detail: str, *, is_error: bool) -> None:
-    call = Call(
-        number=len(desk.calls) + 1,
-        tool=tool,
-        about=about[:120],
-        outcome="error" if is_error else "ok",
-        detail=detail[:400],
-    )
-    desk.calls.append(call)
+    with desk.lock:  # tools that only read run at the same time
+        call = Call(
+            number=len(desk.calls) + 1,
+            tool=tool,
+            about=about[:120],
+            outcome="error" if is_error else "ok",
+            detail=detail[:400],
+        )
+        desk.calls.append(call)
     if desk.on_call is not None:
         desk.on_call(call)
 

@@ -1,6 +1,7 @@
 """One work unit's desk: a draft of its own, on which a model's tools write, each write checked before it counts."""
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -68,6 +69,7 @@ class Desk:
     unmapped: list[Unmapped] = field(default_factory=list[Unmapped], init=False)
     calls: list[Call] = field(default_factory=list[Call], init=False)
     shown: list[ShownRow] = field(default_factory=list[ShownRow], init=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Begin with the draft as it is."""

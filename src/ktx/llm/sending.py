@@ -117,7 +117,8 @@ class Sender:
         reply = job.memory.recall(request, backend=backend.name)
         if reply is None:
             reply = await self._warm(backend, request, job)
-            job.memory.keep(request, reply, backend=backend.name)
+            if reply.stop_reason != "refusal":  # another try may be answered
+                job.memory.keep(request, reply, backend=backend.name)
         return reply
 
     async def _warm(self, backend: Backend, request: Request, job: Job) -> Reply:
