@@ -14,7 +14,8 @@ from ktx.config.secrets import SecretRef
 from ktx.ingest.pipeline import ingest
 from ktx.ingest.runs import open_runs
 from ktx.ingest.source_report import SourceReport
-from ktx.ingest.sources import Given, ingest_source
+from ktx.ingest.sources import ingest_source
+from ktx.ingest.work import Given
 from ktx.project import Project, create_project, ensure_state_dir, open_project, project_lock, warehouse_ids
 from ktx.sources.text.source import TextItem, TextSource
 from llmrig.rigs import RIGS, Rig
@@ -297,7 +298,6 @@ def test_a_run_lands_what_is_valid_in_one_commit_and_nothing_else_happens(rig: R
 
 
 def test_a_spent_budget_stops_asking_and_what_was_done_lands(rig: Rig) -> None:
-    """The judge, who is asked after the units, spends of the same budget."""
     notes = {f"n{number}": f"Fact {number}." for number in range(6)}
     limit = 40_000
     project = make_project(rig, budget={"tokens": limit})
@@ -315,13 +315,6 @@ def test_a_spent_budget_stops_asking_and_what_was_done_lands(rig: Rig) -> None:
     total = rig.server.bill.total
     assert total.prompt_tokens + total.output_tokens <= limit
     by_status = {unit.status for unit in report.units}
-    print(
-        "SPENT",
-        rig.name,
-        total.prompt_tokens + total.output_tokens,
-        [u.status for u in report.units],
-        [u.detail for u in report.units],
-    )
     assert {"done", "not-run"} <= by_status
     assert report.exit_code == 3
     (stopped,) = {unit.detail for unit in report.units if "llm.budget" in unit.detail}

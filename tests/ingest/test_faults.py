@@ -149,7 +149,7 @@ class Place:
     def kept(self) -> int:
         """Answers that are kept: single ones, and those of finished units."""
         with contextlib.closing(sqlite3.connect(self.root / ".ktx" / FILE_NAME, timeout=30)) as store:
-            (answers,) = store.execute("SELECT count(*) FROM answer").fetchone()
+            (answers,) = store.execute("SELECT count(*) FROM answer WHERE key <> 'begun'").fetchone()
             (units,) = store.execute("SELECT count(*) FROM unit").fetchone()
         return answers + STEPS * units
 
@@ -213,7 +213,6 @@ def test_a_hundred_kills_end_in_the_same_tree_and_repeat_no_kept_answer(
         assert len(server.requests) == again
         shutil.rmtree(place.folder)
     assert round_ < KILLS / 2
-    print("KILLS", kills, "ROUNDS", round_, "WHOLE", whole_s, landings)
 
 
 def kept_or_none(place: Place) -> int:
@@ -315,7 +314,8 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
 
         def fill() -> None:
             stat = os.statvfs(full)
-            (full / "ballast").write_bytes(b"x" * (stat.f_bavail * stat.f_frsize - room_kib * 1024))
+            with contextlib.suppress(OSError):  # somebody else was quicker
+                (full / "ballast").write_bytes(b"x" * (stat.f_bavail * stat.f_frsize - room_kib * 1024))
 
         def script(request) -> Reply:
             if len(server.requests) == at_request:
@@ -327,15 +327,6 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
             fill()
 
         ended = place.ingest()
-
-        print(
-            "FULL",
-            room_kib,
-            at_request,
-            ended.code,
-            ended.said[-400:].splitlines()[-3:],
-            len(server.requests),
-        )
         errors = [line for line in ended.said.splitlines() if line.startswith("error")]
         assert ended.code in (0, 3), ended.said
         assert "Traceback" not in ended.said
@@ -350,7 +341,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_finishes(
         place.git("fsck", "--strict")
         assert len(server.requests) - UNITS * STEPS <= AT_ONCE
         if at_request:
-            assert len(server.requests) - count <= 1
+            assert len(server.requests) - count <= AT_ONCE
     finally:
         subprocess.run(["umount", "-l", str(full)], check=True)
 

@@ -10,7 +10,8 @@ import pytest
 from ktx.ingest.pipeline import ingest
 from ktx.ingest.runs import open_runs
 from ktx.ingest.source_report import SourceReport
-from ktx.ingest.sources import Given, ingest_source
+from ktx.ingest.sources import ingest_source
+from ktx.ingest.work import Given
 from ktx.project import Project, create_project, ensure_state_dir, project_lock
 from ktx.sources.metabase.source import MetabaseSource
 from ktx.sources.notion.source import NotionSource

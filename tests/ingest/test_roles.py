@@ -1,37 +1,19 @@
 """The roles around the units: triage of what is noisy, a curator where there are too many pages, repair after merging."""
 
-import re
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from ingest.notes import label, note_project, notes, page, pages, told
 from ktx.ingest.curate import Limits
-from ktx.ingest.pipeline import ingest
-from ktx.ingest.runs import open_runs
 from ktx.ingest.source_report import SourceReport
-from ktx.ingest.sources import Given, ingest_source
-from ktx.project import Project, create_project, ensure_state_dir, project_lock
+from ktx.project import Project
 from ktx.sources.notion.source import NotionSource
-from ktx.sources.source import ContextSource
-from ktx.sources.text.source import TextItem, TextSource
 from modelserver.replies import Reply, call, calls, server_error, structured, text
 from modelserver.server import ModelServer
 from sampleprojects import notion_team
 
-CONFIG = """\
-connections:
-  shop: {driver: sqlite, path: ../shop.sqlite}
-llm:
-  provider: {backend: anthropic, anthropic: {api_key: test-key, base_url: "URL"}}
-  models:
-    default: claude-sonnet-5-5
-    triage: claude-haiku-5-5
-ingest:
-  workUnits: {maxConcurrency: 4}
-  rateLimit: {retry: {maxAttempts: 1}}
-"""
 ROLES = {
     "triage": "You decide how much work a document is worth",
     "curator": "More new wiki pages are proposed than one run may add",
@@ -48,13 +30,7 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def project(tmp_path: Path, server: ModelServer) -> Project:
-    connection = sqlite3.connect(tmp_path / "shop.sqlite")
-    connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT, total REAL)")
-    connection.commit()
-    connection.close()
-    made = create_project(tmp_path / "project", config_text=CONFIG.replace("URL", server.url))
-    ingest(made, ["shop"])
-    return made
+    return note_project(tmp_path, server)
 
 
 def role_of(request) -> str:
@@ -63,36 +39,6 @@ def role_of(request) -> str:
 
 def asked(server: ModelServer, start: int = 0) -> list[str]:
     return [role_of(request) for request in server.requests[start:]]
-
-
-def told(
-    project: Project, source: ContextSource, *, limits: Limits | None = None, source_id: str = "notes"
-) -> SourceReport:
-    given = Given(source_id=source_id, driver="text", source=source, limits=limits or Limits())
-    with project_lock(project), open_runs(ensure_state_dir(project)) as store:
-        return ingest_source(project, given, store, emit=lambda _: None)
-
-
-def notes(**contents: str) -> TextSource:
-    items = tuple(
-        TextItem(label=name, content=content.encode(), name=f"{name}.md")
-        for name, content in contents.items()
-    )
-    return TextSource(items=items, writable_ids=("shop",))
-
-
-def page(key: str, body: str, **more: object) -> tuple[str, dict[str, object]]:
-    return "write_page", {"key": key, "summary": f"About {key}.", "body": body, **more}
-
-
-def pages(project: Project) -> set[str]:
-    return {file.stem for file in (project.wiki_dir / "global").glob("*.md")}
-
-
-def label(request) -> str:
-    found = re.search(r"Unit: (\w+)", request.prompt_text)
-    assert found
-    return found.group(1)
 
 
 def by_role(**scripts: Callable[..., Reply] | Sequence[Reply]) -> Callable[..., Reply]:

@@ -315,6 +315,14 @@ def _takes_joins_out(file: SourceFile | None) -> bool:
     return file is not None and file.entry is not None and bool(file.entry.disable_joins)
 
 
+def read_or_none(path: Path) -> str | None:
+    """Give a file's text; None when there is no such file, or no text."""
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def _read(path: Path, artifact: Artifact) -> str | None:
     try:
         return read_text(path)

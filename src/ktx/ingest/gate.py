@@ -105,10 +105,14 @@ class _Keeper:
     findings: list[Finding] = field(default_factory=list[Finding])
     _passed: set[tuple[Artifact, str, str]] = field(default_factory=set[tuple[Artifact, str, str]])
     _silences: dict[str, int] = field(default_factory=dict[str, int])
+    _merged: tuple[tuple[Change, ...], Merged] | None = None
 
     def merged(self) -> Merged:
-        """Put what is still in into the draft."""
-        return merge(self.draft, self.changes, removed_files=self.removed_files)
+        """Put what is still in into the draft; the same changes give the same value."""
+        changes = tuple(self.changes)
+        if self._merged is None or self._merged[0] != changes:
+            self._merged = (changes, merge(self.draft, changes, removed_files=self.removed_files))
+        return self._merged[1]
 
     def is_writable(self, change: Change) -> bool:
         """Tell whether a change holds nothing that must stay out."""

@@ -36,6 +36,7 @@ _INLINE_CHARS: Final = 60_000
 _TRIAGE_CHARS: Final = 2_048
 _LIGHT_STEPS: Final = 8
 _OVERVIEW_CHARS: Final = 24_000
+_BEGUN: Final = "begun"
 _STOPS: Final[dict[LoopStop, UnitStatus]] = {
     "done": "done",
     "step_budget": "partial",
@@ -301,17 +302,21 @@ async def _loop(
     run: UnitRun, plan: UnitPlan, runtime: Runtime, desk: Desk, overview: str, *, key: str, lane: Lane
 ) -> UnitResult:
     budget = min(run.step_budget, _LIGHT_STEPS) if lane == "light" else run.step_budget
+    scope = run.store.scope(key)
+    begun = scope.get(_BEGUN) if scope.size() > 1 else None
+    if begun is None:
+        scope.put(_BEGUN, overview)
     outcome = await runtime.loop(
         ROLE,
         Prompt(
             system=(prompt("unit"), run.instructions),
-            context=overview,
+            context=begun or overview,  # answers that are kept were given to the words of that time
             text=_task(run, plan),
         ),
         tools=unit_tools(desk, run.around),
         step_budget=budget,
         task=f"{run.source_id}/{plan.key}",
-        memory=ReplyMemory(kept=run.store.scope(key)),
+        memory=ReplyMemory(kept=scope),
     )
     status = _STOPS[outcome.stop_reason]
     usage = outcome.usage

@@ -12,7 +12,8 @@ from ktx.ingest.pipeline import ingest
 from ktx.ingest.report import IngestReport
 from ktx.ingest.runs import RunStore, open_runs
 from ktx.ingest.source_report import SourceReport
-from ktx.ingest.sources import Given, ingest_source, plan_source
+from ktx.ingest.sources import ingest_source, plan_source
+from ktx.ingest.work import Given
 from ktx.project import (
     Project,
     ensure_state_dir,

@@ -67,6 +67,10 @@ class _Scope:
         """Keep a text; it is on disk once this returns."""
         self.store.write("INSERT OR REPLACE INTO answer VALUES (?, ?, ?)", self.scope, key, text)
 
+    def size(self) -> int:
+        """Count what is kept under this name."""
+        return int(self.store.text("SELECT count(*) FROM answer WHERE scope = ?", self.scope) or 0)
+
     def forget(self) -> None:
         """Drop everything under this name."""
         self.store.write("DELETE FROM answer WHERE scope = ?", self.scope)

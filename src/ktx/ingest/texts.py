@@ -8,7 +8,8 @@ from ktx.errors import KtxError, UsageError
 from ktx.events import Emit, Notice, ignore
 from ktx.ingest.runs import RunStore, open_runs
 from ktx.ingest.source_report import SourceReport
-from ktx.ingest.sources import Given, ingest_source
+from ktx.ingest.sources import ingest_source
+from ktx.ingest.work import Given
 from ktx.names import is_page_key
 from ktx.project import Project, ensure_state_dir, project_lock, warehouse_connection, warehouse_ids
 from ktx.sources.text.source import TextItem, TextSource, verbatim_page

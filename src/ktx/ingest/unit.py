@@ -327,6 +327,8 @@ def _edited(text: str, edits: Sequence[Replacement], *, what: str) -> str:
 
 def _new_problems(found: Sequence[Finding], start: Draft, artifact: Artifact) -> list[Finding]:
     """Give the problems that the unit has made; what was wrong before is not its fault."""
+    if not found:
+        return []
     old = {(one.code, one.message) for one in start.check(artifact)}
     return [one for one in found if (one.code, one.message) not in old]
 

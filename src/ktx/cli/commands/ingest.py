@@ -22,7 +22,7 @@ from ktx.errors import OutsideError, UsageError
 from ktx.ingest.history import HistoryChoice
 from ktx.ingest.prose import estimate_prose
 from ktx.ingest.run import ProjectReport, choose, foresee_sources, ingest_project, plan_sources
-from ktx.ingest.sources import STAGES
+from ktx.ingest.stages import STAGES
 from ktx.ingest.texts import ingest_texts
 from ktx.project import Project
 from ktx.sources.text.source import TextItem

@@ -7,7 +7,7 @@ from pathlib import Path
 from ktx.ingest.foresee import SourceEstimate
 from ktx.ingest.propose import UnitResult
 from ktx.ingest.source_report import ChangeReport, SourceReport, report_json
-from ktx.ingest.sources import Stage
+from ktx.ingest.stages import Stage
 from ktx.ingest.texts import TextResult
 
 _SHOWN = 12
