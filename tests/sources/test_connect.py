@@ -132,6 +132,6 @@ def test_lookml_without_its_package_names_the_extra(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     told = done.stdout + done.stderr
-    assert "`tool` needs the package `lkml`, which is not installed." in told
+    assert "`lookml` cannot be read here: the package `lkml` is not installed." in told
     assert "pip install 'ktx-context[lookml]'" in told
     assert "Traceback" not in told

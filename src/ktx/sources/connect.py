@@ -46,8 +46,9 @@ def open_source(
             warehouse_ids=warehouse_ids,
         )
     except ImportError as error:
+        package = (error.name or "").partition(".")[0]
         raise ConfigError(
-            f"`{connection.driver}` cannot be read here: the package `{error.name}` is not installed.",
+            f"`{connection.driver}` cannot be read here: the package `{package}` is not installed.",
             hint=f"pip install 'ktx-context[{connection.driver}]'",
         ) from error
 
@@ -167,15 +168,7 @@ def _open_source(
                 warehouse_ids=warehouse_ids,
             )
         case LookmlConnection():
-            try:
-                from ktx.sources.lookml.source import LookmlSource
-            except ModuleNotFoundError as error:
-                if error.name != "lkml":
-                    raise
-                raise ConfigError(
-                    f"`{connection_id}` needs the package `lkml`, which is not installed.",
-                    hint="Install it: pip install 'ktx-context[lookml]'",
-                ) from error
+            from ktx.sources.lookml.source import LookmlSource
 
             return LookmlSource(
                 open_tree=tree(connection),
