@@ -83,6 +83,12 @@ def _split(work: Work) -> str:
         meaning = replace(meaning, units=())
     else:
         meaning = replace(meaning, pages=tuple(page for page in meaning.pages if not page.is_verbatim))
+    if work.closed:  # a page that is there may refer to what cannot be looked up now
+        there = work.draft.pages.keys()
+        meaning = replace(
+            meaning,
+            pages=tuple(page for page in meaning.pages if page.is_verbatim or page.key not in there),
+        )
     work.meaning = meaning
     return (
         f"{len(meaning.definitions):,} definitions, {len(meaning.pages):,} pages, {len(meaning.units):,} units for a model, "
@@ -145,7 +151,7 @@ def _reconcile(work: Work) -> str:
     is_judged = work.has_model and not work.is_plan
     bench = bench_of(work) if is_judged else None
     settled = settle(work.draft, changes, judge=model_judge(bench) if bench else by_rule)
-    gone = evictions(work.draft, work.given.source_id, settled.changes, work.snapshot)
+    gone = () if work.closed else evictions(work.draft, work.given.source_id, settled.changes, work.snapshot)
     curated = curate(
         work.draft,
         settled.changes,

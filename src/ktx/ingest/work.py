@@ -81,6 +81,8 @@ class Work:
     base: Base
     tables: Mapping[str, Mapping[TableRef, str]]
     secrets: Secrets
+    closed: frozenset[str] = frozenset()
+    """Warehouses that cannot be opened now: what a source says about them is not known, so nothing of it is taken back."""
     is_plan: bool = False
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(documents=(), is_complete=False))
     diff: Diff = field(default_factory=lambda: Diff(added=(), changed=(), removed=(), unchanged=0))
@@ -140,6 +142,7 @@ def open_work(
         base=base,
         tables=tables,
         secrets=known_secrets(project_secrets(project)),
+        closed=frozenset(warehouse_ids(project)) - facts.keys(),
     )
     work.findings += notes
     if work.has_model:
