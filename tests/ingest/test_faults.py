@@ -385,7 +385,7 @@ def test_a_deleted_dbt_file_takes_away_what_only_it_had_said_and_no_persons_edit
     assert "one row each" not in left
     # What the person's page points at stays with it, and is named.
     assert "name: paid5" in left
-    assert "shop/m5 measures.paid5: page `area-5` points at `m5.paid5`" in done.said
+    assert "shop/m5 measures.paid5: Page `area-5` points at `m5.paid5`" in done.said
     others = [line for line in before.splitlines() if not re.search(r"(m|area-)[45]\.", line)]
     assert set(others) <= set(place.tree().splitlines())
     assert place.git("status", "--porcelain") == ""

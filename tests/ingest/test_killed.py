@@ -189,8 +189,10 @@ def test_ctrl_c_in_the_middle_ends_with_130_and_keeps_what_was_paid(
 
     server.script(interrupting)
     with subprocess.Popen(
-        command(project), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ}
-    ) as process:
+        command(project), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ},
+        # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start with them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         running.append(process)
         _, error = process.communicate()
     assert process.returncode == 130

@@ -19,9 +19,12 @@ class BudgetSettings:
     per: Literal["run", "day"] = "run"
 
 
-@dataclass
+@dataclass(eq=False)
 class Hold:
-    """What is set aside for one call; `settle` replaces it by the bill, and more than once as a loop goes on."""
+    """What is set aside for one call; `settle` replaces it by the bill, and more than once as a loop goes on.
+
+    Two calls may set aside the same, so a hold equals itself alone.
+    """
 
     tokens: int
     usd: float
