@@ -12,6 +12,8 @@ from ktx.ingest.history import HistoryChoice
 from ktx.ingest.pipeline import ingest
 from ktx.ingest.report import IngestReport
 from ktx.project import Project, create_project, open_project
+from modelserver.replies import Reply, structured
+from modelserver.server import ModelServer
 from servers.postgres import PostgresServer
 
 SCRIPT = """
@@ -186,3 +188,36 @@ def test_clock_is_not_asked_for_a_history_without_times(database: str, tmp_path:
     ingest(project, history=HistoryChoice(clock=lambda: datetime(2024, 1, 1, tzinfo=UTC)))
     assert "usage" not in tables(project)["buyers"]
     assert "2024" not in json.dumps(tables(project))
+
+
+def narrate(request: object) -> Reply:
+    body = request.body  # type: ignore[attr-defined]
+    texts = [part["text"] for message in body["messages"] for part in message["content"]]
+    facts = json.loads(next(text for text in texts if text.lstrip().startswith("[")))
+    told = [{"table": one["table"], "narrative": f"People look at {one['table']}."} for one in facts]
+    return structured({"tables": told})
+
+
+def test_usage_is_put_into_words_only_when_asked_for_and_paid_for_once(database: str, tmp_path: Path) -> None:
+    ask(database, [ASKED[0]] * 6 + [ASKED[1]] * 20)
+    project = project_over(tmp_path, database)
+    with ModelServer() as server:
+        server.script(narrate)
+        config = (tmp_path / "ktx.yaml").read_text().replace("backend: none", "backend: anthropic")
+        access = f'    anthropic: {{api_key: test-key, base_url: "{server.url}"}}\n  models: {{default: claude-haiku-5-5}}\n'
+        (tmp_path / "ktx.yaml").write_text(
+            config.replace("    backend: anthropic\n", "    backend: anthropic\n" + access)
+        )
+        project = open_project(tmp_path)
+        ingest(project)
+        assert server.requests == []
+
+        ingest(project, history=HistoryChoice(wants_words=True))
+
+        assert tables(project)["sales"]["usage"]["narrative"] == "People look at sales."  # type: ignore[index]
+        assert len(server.requests) == 1
+        assert "Ann" not in str(server.requests[0].body)
+        before = manifest(project)
+        assert ingest(project, history=HistoryChoice(wants_words=True)).commit is None
+        ingest(project)
+        assert (manifest(project), len(server.requests)) == (before, 1)

@@ -19,9 +19,13 @@ _OWN_KEYS = ("frequencyTier", "commonFilters", "commonGroupBys", "commonJoins", 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryChoice:
-    """What the command line says about past queries; None leaves it to ktx.yaml."""
+    """What the command line says about past queries; None leaves it to ktx.yaml.
+
+    `wants_words` has a model say what people ask of each table.
+    """
 
     is_wanted: bool | None = None
+    wants_words: bool = False
     window_days: int | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 

@@ -5,7 +5,7 @@ keeps no other from being done. Files are written only after every connection ha
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,13 @@ from ktx.findings import Finding, has_errors
 from ktx.ingest import manifests
 from ktx.ingest.history import HistoryChoice, history_settings, observe, summary, usage_entries
 from ktx.ingest.indexing import reindex
-from ktx.ingest.prose import describe_connection, merged_texts, proposed_links, wanted_model
+from ktx.ingest.prose import (
+    describe_connection,
+    merged_texts,
+    proposed_links,
+    usage_in_words,
+    wanted_model,
+)
 from ktx.ingest.report import ConnectionReport, Failure, IngestReport, Link, Step
 from ktx.ingest.settings import scan_settings
 from ktx.project import (
@@ -196,10 +202,29 @@ def _merge(work: _Work) -> str:
         if isinstance(work.history, str)
         else usage_entries(work.history, names, work.old, today=work.choice.clock().date())
     )
+    _put_into_words(work, usage, names)
     shards = merge_shards(structure, names, work.old, descriptions=work.descriptions, usage=usage)
     work.names = names
     work.changes = manifests.render_changes(work.project.semantic_dir, work.connection_id, shards, work.old)
     return f"{len(work.changes)} of {len(shards)} files change"
+
+
+def _put_into_words(
+    work: _Work, usage: Mapping[TableRef, dict[str, object]], names: Mapping[TableRef, str]
+) -> None:
+    """Have a model say what people ask of each table, where that is asked for; what it cannot say keeps its old words."""
+    if not work.choice.wants_words or not usage:
+        return
+    facts = {
+        names[ref]: {key: value for key, value in entry.items() if key != "narrative"}
+        for ref, entry in usage.items()
+    }
+    narrated = usage_in_words(work.project, facts, work.store, emit=work.emit)
+    for ref, entry in usage.items():
+        if text := narrated.texts.get(names[ref]):
+            entry["narrative"] = text
+    for failure in narrated.failed:
+        work.emit(Notice(message=f"usage is not in words for {failure}"))
 
 
 def _check(work: _Work) -> str:

@@ -1,9 +1,10 @@
 """Descriptions as a part of an ingest: whether they are wanted, what they would cost, and asking for them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ktx.catalog import Catalog, TableRef
+from ktx.errors import ConfigError
 from ktx.events import Emit, ignore
 from ktx.ingest import manifests
 from ktx.ingest.history import HistoryChoice, history_settings, observe
@@ -15,6 +16,7 @@ from ktx.llm.roles import Choice
 from ktx.llm.runtime import Runtime
 from ktx.project import Project, ensure_state_dir, warehouse_connection, warehouse_ids
 from ktx.scan.describe import ROLE, Described, Estimate, describe_tables, estimate
+from ktx.scan.narrate import Narrated, narrate_usage
 from ktx.scan.propose import Asking, Proposed, estimate_proposals, propose_links
 from ktx.scan.reading import ObservedJoin
 from ktx.scan.relationships.find import Found
@@ -95,6 +97,28 @@ def proposed_links(
             sample=warehouse.sample_rows,
             tables_per_batch=project.config.scan.relationships.max_llm_tables_per_batch,
         ),
+        emit=emit,
+    )
+
+
+def usage_in_words(
+    project: Project, usage: Mapping[str, Mapping[str, object]], store: ScanStore, *, emit: Emit
+) -> Narrated:
+    """Have the model of the role say what people ask of each source, as past queries show it.
+
+    Raises:
+        ConfigError: no language model is configured.
+    """
+    if project.config.llm.provider.backend == "none":
+        raise ConfigError(
+            "Usage in words needs a language model, and none is configured.",
+            hint="Run `ktx setup`, or leave `--query-history-narrative` out.",
+        )
+    return narrate_usage(
+        usage,
+        store,
+        open_extractor=_extractor(project, emit),
+        model=str(read_roles(project.config.llm).chain(ROLE)[0]),
         emit=emit,
     )
 

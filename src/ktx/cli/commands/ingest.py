@@ -68,6 +68,12 @@ from ktx.sources.text.source import TextItem
     type=click.IntRange(min=1),
     help="How far back past queries are read, where the database keeps times.",
 )
+@click.option(
+    "--query-history-narrative",
+    "wants_words",
+    is_flag=True,
+    help="Have a model say in words what people ask of each table, as past queries show it.",
+)
 @project_option
 @json_option
 def ingest(
@@ -88,6 +94,7 @@ def ingest(
     no_input: bool,
     is_history_wanted: bool | None,
     window_days: int | None,
+    wants_words: bool,
     as_json: bool,
 ) -> int:
     """Read databases, the tools around them, and what people say; write the layer, check it, commit it, index it.
@@ -122,7 +129,7 @@ def ingest(
     chosen = choose(project, connection_ids)
     if plan:
         return _plan(project, connection_ids, chosen.warehouses, is_plain=plain, as_json=as_json)
-    history = HistoryChoice(is_wanted=is_history_wanted, window_days=window_days)
+    history = HistoryChoice(is_wanted=is_history_wanted, window_days=window_days, wants_words=wants_words)
     if estimate:
         return _estimate(project, connection_ids, history=history, is_plain=plain, as_json=as_json)
     if sys.stdin.isatty() and not (yes or no_input or as_json):
