@@ -220,7 +220,7 @@ def test_a_trace_tells_stages_units_and_tool_calls_and_no_word_of_evidence_rows_
     (unit,) = [line for line in lines if line["event"] == "unit"]
     assert (unit["status"], unit["changes"], unit["steps"]) == ("done", 1, 4)
     assert (lines[-1]["event"], lines[-1]["status"]) == ("run-finished", "done")
-    whole = trace_path(project.state_dir, run).read_text(encoding="utf-8")
+    whole = json.dumps([{key: value for key, value in line.items() if key != "at"} for line in lines])
     for word in ("Pelletier", "refunded", "SELECT", "10.5", "test-key-value", "sum("):
         assert word not in whole
 

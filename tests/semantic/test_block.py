@@ -26,6 +26,7 @@ _VALUES = st.recursive(
 @given(st.dictionaries(_TEXTS, _VALUES, max_size=4))
 @example({"a": [[1, {"b": "x: y"}], {"k: k": ["z"]}]})
 @example({"a" * 130: "b", "c": "word " * 1200})
+@example({"order total": None, "id": ["\x85"]})
 def test_every_mapping_is_written_as_ruamel_writes_it(mapping: dict[str, object]) -> None:
     writer = YAML(typ="rt")
     writer.width = 4096

@@ -14,6 +14,8 @@ from ruamel.yaml import YAML
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.,;()/%+=~^$-]*(?: [A-Za-z0-9_.,;()/%+=~^$'\"&*!?<>-]+)*")
 """Text that YAML reads as itself wherever it stands in block style: no colon, no hash, no leading indicator."""
+_ODD_BREAKS = re.compile("[\x85\u2028\u2029]")
+"""Line breaks whose layout ruamel.yaml chooses by what stands before them."""
 _WORDS = frozenset({"true", "false", "null"})
 _LONGEST_PLAIN = 1_000
 _LONGEST_KEY = 100
@@ -30,7 +32,14 @@ def render_block(value: Mapping[str, object]) -> str:
     """
     if not value:
         return _by_ruamel(value)
-    return "".join(f"{line}\n" for line in _mapping(value, 0))
+    try:
+        return "".join(f"{line}\n" for line in _mapping(value, 0))
+    except _OddBreakError:
+        return _by_ruamel(value)
+
+
+class _OddBreakError(Exception):
+    """A text can only be laid out together with all that stands before it."""
 
 
 def _mapping(mapping: Mapping[str, object], depth: int) -> Iterator[str]:
@@ -110,4 +119,7 @@ def _by_ruamel(value: object) -> str:
 
 
 def _lines(value: object) -> list[str]:
-    return _by_ruamel(value).split("\n")[:-1]
+    text = _by_ruamel(value)
+    if _ODD_BREAKS.search(text):
+        raise _OddBreakError
+    return text.split("\n")[:-1]
