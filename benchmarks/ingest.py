@@ -127,7 +127,7 @@ def one_size(folder: Path, url: str, *, units: int, at_once: int, tables: int) -
             return int(ledger.execute("SELECT count(*) FROM calls").fetchone()[0])
 
     report, wall_s, cpu_s = run()
-    assert {unit.status for unit in report.units} == {"done"}, report.error  # type: ignore[attr-defined]
+    assert {unit.status for unit in report.units} == {"done"}, report.error
     with sqlite3.connect(project.state_dir / LEDGER_NAME) as ledger:
         (call_s,) = ledger.execute("SELECT avg(duration_s) FROM calls").fetchone()
     asked, peak_kib = calls(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -137,14 +137,14 @@ def one_size(folder: Path, url: str, *, units: int, at_once: int, tables: int) -
         "call_s": call_s,
         "wall_s": wall_s,
         "cpu_s": cpu_s,
-        "stages": {one.stage: one.seconds for one in report.stages},  # type: ignore[attr-defined]
+        "stages": {one.stage: one.seconds for one in report.stages},
         "before_kib": before_kib,
         "after_kib": marks["after_kib"],
         "peak_kib": peak_kib,
-        "files": len(report.files),  # type: ignore[attr-defined]
+        "files": len(report.files),
         "again_s": again_s,
         "again_calls": calls() - asked,
-        "again_commit": again.commit,  # type: ignore[attr-defined]
+        "again_commit": again.commit,
     }
 
 
@@ -152,7 +152,7 @@ def show(units: int, told: dict[str, object], *, latency_s: float, at_once: int)
     """Print one size."""
     value = {key: float(one) for key, one in told.items() if isinstance(one, int | float)}
     ideal_s = units * STEPS * latency_s / at_once + latency_s
-    stages = " ".join(f"{name} {seconds:.1f}" for name, seconds in dict(told["stages"]).items())  # type: ignore[call-overload]
+    stages = " ".join(f"{name} {seconds:.1f}" for name, seconds in dict(told["stages"]).items())
     print(
         f"{units} units at concurrency {at_once}, {latency_s} s a step; {told['files']} files in one commit"
     )

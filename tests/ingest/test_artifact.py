@@ -17,7 +17,6 @@ from ktx.ingest.artifact import (
     set_source_entry,
     source_entries,
     split_sections,
-    with_source_entries,
 )
 from ktx.ingest.provenance import Origin, read_origins, write_origins
 
@@ -88,7 +87,9 @@ def test_entries_put_together_again_say_what_the_file_said(data: Data) -> None:
     kept = copy.deepcopy(data)
     entries = source_entries(data)
     assert data == kept
-    made = with_source_entries("orders", entries)
+    made: Data = {"name": "orders"}
+    for key, value in entries.items():
+        set_source_entry(made, key, value)
     assert source_entries(made) == entries
     wanted = without_empty({key: value for key, value in data.items() if key != "meta"})
     assert made.keys() == wanted.keys()

@@ -109,14 +109,6 @@ def drop_source_entry(data: Data, key: str) -> None:
         del data[head]
 
 
-def with_source_entries(name: str, entries: Mapping[str, Json]) -> Data:
-    """Put entries together to the data of a source file, the inverse of `source_entries`."""
-    data: Data = {"name": name}
-    for key, value in entries.items():
-        set_source_entry(data, key, value)
-    return data
-
-
 def _list(data: Data, key: str) -> list[Json]:
     return cast("list[Json]", data.setdefault(key, []))
 
